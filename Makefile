@@ -1,0 +1,96 @@
+# The front door. `make` prints what there is; everything else is decided in Python (ncbook/cli.py).
+
+PROFILE ?= quick
+DEVICE  ?= auto
+TORCH   ?= cpu
+export PROFILE DEVICE JOBS SEEDS
+
+# The versions that the lock pins, from the PyTorch project's own index of CPU builds: the default index serves the CUDA build on Linux (6 GB).
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+TORCH_PINS := $(shell grep -E '^(torch|torchvision)==' requirements.lock)
+
+ifeq ($(origin PYTHON),undefined)
+  RUN   := .venv/bin/python
+  STAMP := .venv/.installed-$(TORCH)
+else
+  # an environment of yours: nothing is installed into it
+  RUN   := PYTHONPATH="$(CURDIR)" $(PYTHON)
+  STAMP :=
+endif
+NCBOOK := $(RUN) -m ncbook
+# without a GPU's worth of work to share, one thread is faster and gives the same digits everywhere
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help book figures test test-all bench lab serve clean
+.SUFFIXES:
+
+help:
+	@echo "make book              every figure and the HTML book; prints the page to open"
+	@echo "make test              unit, property and one-chapter tests (under 3 minutes)"
+	@echo "make test-all          also the browser and the slow tests"
+	@echo "make figures           train and execute all chapters, without building pages"
+	@echo "make figure-CHAPTER    one chapter:$$(ls book/chapters/*.ipynb | sed 's|.*/| |; s|.ipynb||' | tr '\n' ' ')"
+	@echo "make bench             speed of the metrics against the textbook version"
+	@echo "make lab               JupyterLab in the book's environment"
+	@echo "make serve             the built book on http://localhost:8000"
+	@echo "make clean             delete what was built; downloads and finished runs stay"
+	@echo
+	@echo "PROFILE=$(PROFILE)   quick (embedded data), laptop (MNIST, Fashion-MNIST, CIFAR-10) or paper (a GPU)"
+	@echo "DEVICE=$(DEVICE)     cpu, cuda or auto"
+	@echo "JOBS=$(or $(JOBS),one a core)     runs at a time; results do not depend on it"
+	@echo "SEEDS=$(or $(SEEDS),the profile's)  seeds a setting; five or more for a verdict"
+	@echo "TORCH=$(TORCH)       cpu or cuda: which build of PyTorch the environment gets"
+	@echo "PYTHON=$(or $(PYTHON),.venv)    an existing environment's Python; nothing is installed into it"
+
+book: $(STAMP)
+	@$(NCBOOK) book
+
+figures: $(STAMP)
+	@$(NCBOOK) run
+
+figure-%: $(STAMP)
+	@$(NCBOOK) run $*
+
+test: $(STAMP)
+	@$(PYTEST)
+
+test-all: $(STAMP)
+	@$(PYTEST) -m "slow or not slow"
+
+bench: $(STAMP)
+	@for benchmark in tests/benchmarks/bench_*.py; do $(RUN) $$benchmark || exit 1; done
+
+lab: $(STAMP)
+	@$(RUN) -m jupyterlab book/chapters
+
+serve: book
+	@echo "http://localhost:8000"
+	@$(RUN) -m http.server 8000 --bind 127.0.0.1 --directory book/_build/html
+
+clean:
+	rm -rf book/_build
+
+# --- the environment ---------------------------------------------------------
+
+ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+FIRST_PYTHON = $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c '$(ENOUGH)' 2>/dev/null && { echo $$p; break; }; done)
+PIP := .venv/bin/python -m pip --disable-pip-version-check --log .venv/install.log
+
+.venv/.installed-$(TORCH): requirements.lock pyproject.toml
+	@case "$(TORCH)" in cpu|cuda) ;; *) echo "TORCH=$(TORCH): use cpu or cuda."; exit 1;; esac
+	@test -n "$(FIRST_PYTHON)" || { echo "ncbook needs Python 3.11 or newer, and python3 is not; install one, or give yours: make book PYTHON=/path/to/python"; exit 1; }
+	@test -x .venv/bin/pip || { rm -rf .venv; $(FIRST_PYTHON) -m venv .venv >/dev/null 2>&1; } \
+		|| { rm -rf .venv; echo "$(FIRST_PYTHON) -m venv does not work here; on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@echo "installing the environment into .venv (about 3 minutes, 2 GB; TORCH=$(TORCH))"
+	@rm -f .venv/.installed-* .venv/install.log
+	@if [ "$(TORCH)" = cuda ]; then \
+		.venv/bin/python -c "import torch, sys; sys.exit('+cpu' in torch.__version__)" 2>/dev/null || $(PIP) uninstall -q -y torch torchvision; \
+	elif [ "$$(uname)" = Linux ]; then \
+		$(PIP) install -q --no-deps --retries 0 --timeout 15 --index-url $(CPU_INDEX) $(TORCH_PINS) >/dev/null 2>&1 \
+		|| echo "the PyTorch index of CPU builds cannot be reached; taking PyTorch from the default index"; \
+	fi
+	@$(PIP) install -q -r requirements.lock \
+		&& $(PIP) install -q --no-deps --no-build-isolation -e . \
+		|| { echo "the packages could not be installed; is there a network? The log is .venv/install.log. An environment that has them: make PYTHON=/path/to/python"; exit 1; }
+	@touch $@

@@ -1,0 +1,3 @@
+from ncbook.cli import main
+
+main()

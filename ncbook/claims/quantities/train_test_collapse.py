@@ -1,0 +1,55 @@
+"""The numbers behind the claims on train and test collapse. Each takes the rows of one seed in one setting."""
+
+import numpy as np
+import pandas as pd
+
+NAN = float("nan")
+
+
+def terminal_fall(rows: pd.DataFrame, column: str = "variance_ratio", split: str = "train") -> float:
+    """Last value over the value where the terminal phase began, at the largest training set; nan when it never began.
+
+    Below 1 the quantity fell during the terminal phase: 0.1 is a fall by one decade.
+    """
+    curve = _largest(rows).query("split == @split").sort_values("epoch").set_index("epoch")
+    begins = curve["terminal_epoch"].max()
+    if np.isnan(begins) or begins >= curve.index[-1]:
+        return NAN
+    return curve[column].iloc[-1] / curve.loc[begins, column]
+
+
+def strong_lag(rows: pd.DataFrame) -> float:
+    """Decades that test V, with the test set's own means, falls short of half of train V's fall in the terminal phase."""
+    return _lag(rows, "variance_ratio")
+
+
+def weak_lag(rows: pd.DataFrame) -> float:
+    """The same for the two label-free statistics that vanish exactly under weak collapse: the smaller of the two shortfalls."""
+    return min(_lag(rows, "weak_nearest_mean"), _lag(rows, "weak_kmeans"))
+
+
+def _lag(rows: pd.DataFrame, column: str) -> float:
+    train, test = (terminal_fall(rows, column, split) for split in ("train", "test"))
+    return np.log10(test) - 0.5 * np.log10(train)
+
+
+def opposite_over_training(rows: pd.DataFrame) -> float:
+    """Decades by which train V falls and test V rises during the terminal phase: the smaller of the two, so both must move."""
+    return min(-np.log10(terminal_fall(rows)), np.log10(terminal_fall(rows, split="test")))
+
+
+def opposite_over_train_size(rows: pd.DataFrame) -> float:
+    """Decades by which train V falls and test V rises from the largest training set to the smallest, at the last epoch.
+
+    Both are measured at the same number of samples a class. The smaller of the two, so both must move; nan for one size only.
+    """
+    last = rows.loc[rows.groupby(["train_size", "split"])["epoch"].idxmax()]
+    v = np.log10(last.pivot(index="train_size", columns="split", values="variance_ratio_common").sort_index())
+    if len(v) < 2:
+        return NAN
+    small, large = v.iloc[0], v.iloc[-1]
+    return min(large["train"] - small["train"], small["test"] - large["test"])
+
+
+def _largest(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["train_size"] == rows["train_size"].max()]

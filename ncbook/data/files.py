@@ -1,0 +1,175 @@
+"""Where the files of a set lie, whether they are what was published, and a fingerprint of their content. Imports no torch.
+
+Nothing is parsed before its checksum has matched, and what is parsed is the very bytes that were checked: `read` returns them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import json
+import os
+import time
+import zlib
+from importlib.util import find_spec
+from pathlib import Path
+
+from ncbook import paths
+from ncbook.data.presets import DataFile, DatasetSpec, spec
+from ncbook.errors import InputError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # those of torchvision's ImageFolder
+
+
+def data_root(root: str | os.PathLike | None = None) -> Path:
+    """The folder that holds the sets: `root`, else ``NCBOOK_DATA``, else ``data/datasets`` of the repository. It need not exist."""
+    given = root or os.environ.get("NCBOOK_DATA")
+    return Path(given).expanduser().resolve() if given else paths.root() / "data" / "datasets"
+
+
+def locate(dataset: DatasetSpec, file: DataFile, root: str | os.PathLike | None = None) -> Path:
+    """Full path of one file of a set, in its Python package or below the data root. The package is found but not imported."""
+    if not dataset.package:
+        return data_root(root) / file.path
+    found = find_spec(dataset.package)
+    if found is None or found.origin is None:
+        raise InputError(f"{dataset.name} {dataset.how_to_get}, which is not installed: pip install {_distribution(dataset)}")
+    return Path(found.origin).parent / file.path
+
+
+def read(dataset: DatasetSpec, file: DataFile, root: str | os.PathLike | None = None) -> bytes:
+    """The content of one file of a set, unpacked if it is a ``.gz``, after its size and md5 matched; else an `InputError` that names it."""
+    path = locate(dataset, file, root)
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+    except FileNotFoundError:
+        if dataset.package:
+            raise InputError(f"{path} is missing: {_repair(dataset)}") from None
+        raise InputError(
+            f"{dataset.name} is not in {data_root(root)}: {file.path} is missing; run `ncbook data fetch {dataset.name}`, "
+            "or set NCBOOK_DATA to the folder that holds it"
+        ) from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{path} is damaged ({error}): {_repair(dataset)}") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error.strerror or error})") from error
+    if len(content) != file.size:
+        raise InputError(f"{path} is damaged: {len(content):,} bytes instead of {file.size:,}; {_repair(dataset)}")
+    # like torchvision: md5 names the published file, it defends against accidents only
+    if (md5 := hashlib.md5(content, usedforsecurity=False).hexdigest()) != file.md5:
+        raise InputError(f"{path} has been altered: md5 {md5} instead of {file.md5}; {_repair(dataset)}")
+    return content
+
+
+def _distribution(dataset: DatasetSpec) -> str:
+    return {"sklearn": "scikit-learn"}.get(dataset.package, dataset.package)
+
+
+def _repair(dataset: DatasetSpec) -> str:
+    if dataset.package:
+        return f"reinstall {_distribution(dataset)} (pip install --force-reinstall --no-deps {_distribution(dataset)})"
+    return f"`ncbook data fetch {dataset.name}` replaces it"
+
+
+def check(name: str, root: str | os.PathLike | None = None) -> list[Path]:
+    """Read every file of a set and compare size and md5 with the published ones; the files, or an `InputError` that names the first bad.
+
+    For ``folder:PATH`` the layout is checked here and each image when it is decoded.
+    """
+    dataset = spec(name)
+    if dataset.path:
+        return [file for split in folder_images(dataset, root).values() for files in split.values() for file in files]
+    for file in dataset.files:
+        read(dataset, file, root)
+    return [locate(dataset, file, root) for file in dataset.files]
+
+
+def fingerprint(name: str, root: str | os.PathLike | None = None) -> str:
+    """16 hex digits for the content of a set, as part of the key of a cached run.
+
+    Sets with published checksums: the digest of those. No file is read or needed, since `load` accepts no other content; so a recorded run
+    can be recognised on a machine without the data. ``gaussian``: its definition. ``folder:PATH``: names and contents of its images, hashed
+    again only when a size or a time has changed.
+
+    >>> fingerprint("digits")
+    'b248f77eaf697bfc'
+    """
+    dataset = spec(name)
+    if dataset.path:
+        return _folder_fingerprint(dataset, root)
+    definition = [dataset.name.partition(":")[0], dict(dataset.options), [[f.path, f.md5] for f in dataset.files]]
+    return hashlib.sha256(json.dumps(definition).encode()).hexdigest()[:16]
+
+
+def folder_images(dataset: DatasetSpec, root: str | os.PathLike | None = None) -> dict[str, dict[str, list[Path]]]:
+    """The images of ``folder:PATH`` as {"train": {class: [files]}, "test": ...}, both sorted; anything but that layout is an `InputError`.
+
+    A relative PATH starts from the data root, not from the current folder, which is not the same in a notebook and in a terminal.
+    """
+    top = data_root(root) / Path(dataset.path).expanduser()
+    try:
+        found = {split: _classes(top / split) for split in ("train", "test")}
+    except OSError as error:
+        raise InputError(
+            f"cannot read {error.filename} ({error.strerror}); folder:PATH needs PATH/train/<class>/ and PATH/test/<class>/"
+            + ("" if Path(dataset.path).is_absolute() else f", and a relative PATH starts from {data_root(root)}")
+        ) from error
+    if alone := sorted(set(found["train"]) ^ set(found["test"])):
+        raise InputError(f"{top}: train and test must hold the same classes; only one of them holds {', '.join(map(repr, alone))}")
+    if len(found["train"]) < 2:
+        raise InputError(f"{top}: at least two classes are needed, one folder each in train and in test")
+    for split, classes in found.items():
+        for label, files in classes.items():
+            if not files:
+                raise InputError(f"{top / split / label} holds no image ({', '.join(IMAGE_SUFFIXES)})")
+    return found
+
+
+def _classes(folder: Path) -> dict[str, list[Path]]:
+    classes = sorted((p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")), key=lambda p: p.name)
+    return {
+        c.name: sorted(p for p in c.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file() and not p.name.startswith("."))
+        for c in classes
+    }
+
+
+def _folder_fingerprint(dataset: DatasetSpec, root: str | os.PathLike | None) -> str:
+    top = data_root(root) / Path(dataset.path).expanduser()
+    files = {str(p.relative_to(top)): p for p in check(dataset.name, root)}
+    stats = {name: p.stat() for name, p in files.items()}
+    # the change time also moves when a file is altered and its modification time set back
+    stamp = _sha256(json.dumps([[name, s.st_size, s.st_mtime_ns, s.st_ctime_ns] for name, s in stats.items()]).encode())
+    cache = data_root(root) / ".fingerprints.json"
+    try:
+        known = json.loads(cache.read_text(encoding="utf-8"))
+        if known[str(top)][0] == stamp:
+            return str(known[str(top)][1])
+    except (OSError, ValueError, LookupError, TypeError):
+        known = {}
+    now = time.time()
+    try:
+        digest = _sha256(json.dumps([[name, _sha256(p.read_bytes())] for name, p in files.items()]).encode())[:16]
+    except OSError as error:
+        raise InputError(f"cannot read {error.filename} ({error.strerror})") from error
+    # a file younger than the clock's grain could change again without changing its times, so nothing is remembered about it
+    if all(now - max(s.st_mtime, s.st_ctime) > 2 for s in stats.values()):
+        _remember(cache, {**(known if isinstance(known, dict) else {}), str(top): [stamp, digest]})
+    return digest
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _remember(cache: Path, content: dict) -> None:
+    """Write beside and rename, so that a reader never sees half a file. A cache that cannot be written costs time only."""
+    aside = cache.with_name(f"{cache.name}.{os.getpid()}")
+    try:
+        aside.write_text(json.dumps(content), encoding="utf-8")
+        os.replace(aside, cache)
+    except OSError:
+        with contextlib.suppress(OSError):
+            aside.unlink()

@@ -1,0 +1,209 @@
+"""Train the grids of the chapters asked for in one pool, then execute their notebooks, each into a folder of its own.
+
+``book/_build/<profile>/<chapter>/`` holds the executed notebook, figures, verdicts and a stamp of all that went in. A folder is there
+only after its notebook ran to the end; a notebook that fails is left beside it, in ``<chapter>.failed/``.
+"""
+
+import importlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from ncbook import chapters, paths, settings
+from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text
+from ncbook.errors import InputError
+from ncbook.sweeps.key import PACKAGE, canonical, digest, module_code, torch_version
+
+console = Console(stderr=True, highlight=False)
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A chapter as it is asked for: which parameters, under which name of profile."""
+
+    name: str
+    profile: str
+    parameters: dict
+
+    @property
+    def folder(self) -> Path:
+        """Where its results lie once it has been executed."""
+        return paths.build() / self.profile / self.name
+
+    @property
+    def failed(self) -> Path:
+        return self.folder.with_name(f"{self.name}.failed")
+
+    def stamp(self) -> str:
+        """Digest of all that the executed notebook depends on. Computed without torch, so that a build with nothing to do is quick."""
+        from ncbook.data.files import fingerprint
+
+        datasets = self.parameters.get("dataset", [])
+        return digest(
+            {
+                "notebook": digest(chapters.notebook(self.name).read_text(encoding="utf-8")),
+                "parameters": canonical(self.parameters),
+                "profile": self.profile,
+                "data": [fingerprint(name) for name in (datasets if isinstance(datasets, list) else [datasets])],
+                "experiment": _code(PACKAGE / "experiments" / f"{self.name}.py"),
+                "figures": module_code(PACKAGE / "figures.py"),
+                "quantities": _code(PACKAGE / "claims" / "quantities" / f"{self.name}.py"),
+                "rule": module_code(PACKAGE / "claims" / "registry.py"),
+                "claims": _claims(self.name),
+                "device": settings.device(),
+                "torch": torch_version(),
+            }
+        )
+
+    def is_done(self) -> bool:
+        try:
+            return (self.folder / "stamp").read_text() == self.stamp()
+        except OSError:
+            return False
+
+    def runs(self) -> list:
+        """The runs that its tables need; none when no experiment module belongs to it (its notebook then trains by itself)."""
+        if find_spec(f"ncbook.experiments.{self.name}") is None:
+            return []
+        from ncbook.sweeps import plan
+
+        module = importlib.import_module(f"ncbook.experiments.{self.name}")
+        seconds = getattr(module, "seconds", None)
+        return [run for function, grid in module.TABLES.values() for run in plan(function, grid(**self.parameters), seconds=seconds)]
+
+
+def _code(path: Path) -> str | None:
+    return module_code(path) if path.is_file() else None
+
+
+def _claims(chapter: str) -> list[dict]:
+    entries = yaml.safe_load((paths.root() / "book" / "claims.yml").read_text(encoding="utf-8"))
+    return [entry for entry in entries if entry.get("chapter") == chapter]
+
+
+def prepare(names: list[str], profile: str, changes: dict, seeds: int | None = None) -> list[Chapter]:
+    """The chapters asked for (all when none is named), their parameters checked. With `changes` the profile is called ``custom``."""
+    names = names or chapters.names()
+    if seeds is not None:
+        changes = {**changes, "seeds": seeds}
+    label = "custom" if set(changes) - {"seeds"} else profile
+    return [Chapter(name, label, chapters.parameters(name, profile, changes)) for name in names]
+
+
+def run(asked: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
+    """Train and execute what is not up to date; returns the chapters that failed, after printing why. The others are finished."""
+    stale = [chapter for chapter in asked if not chapter.is_done()]
+    for chapter in asked:
+        if chapter not in stale:
+            console.print(f"{chapter.name} ({chapter.profile}): up to date")
+    if not stale:
+        return []
+    paths.writable(paths.build())
+    paths.writable(paths.runs())
+    broken = _train(stale, jobs)
+    return [chapter for chapter in stale if chapter in broken or not _execute(chapter)]
+
+
+def _train(stale: list[Chapter], jobs: int | None) -> list[Chapter]:
+    """Train all missing runs; returns the chapters that have a failed run."""
+    from ncbook.sweeps import SweepError, finish
+
+    planned = {chapter.name: chapter.runs() for chapter in stale}
+    try:
+        finish([run for runs in planned.values() for run in runs], jobs=jobs)
+    except SweepError as error:
+        console.print(f"[bold red]training failed:[/] {error}", markup=True)
+        seen = set()
+        for _, message, log in error.failures:
+            if log and message not in seen:
+                console.print(log, markup=False)
+            seen.add(message)
+        keys = {run.key for run, _, _ in error.failures}
+        return [chapter for chapter in stale if keys & {run.key for run in planned[chapter.name]}]
+    return []
+
+
+def _execute(chapter: Chapter) -> bool:
+    """Execute a notebook aside and move the result into place; on failure print the cell and its traceback and keep them."""
+    import papermill
+    from jupyter_client.manager import AsyncKernelManager
+
+    chapter.folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{chapter.name}-", dir=chapter.folder.parent))
+    socket = tempfile.mkdtemp(prefix="ncb")  # sockets of its own instead of ports: those are raced for when kernels start together
+    stamp, start = chapter.stamp(), time.perf_counter()
+    source = chapters.notebook(chapter.name)
+    changed = {k: v for k, v in chapter.parameters.items() if v != chapters.defaults(chapter.name)[k]}
+    previous = {name: os.environ.get(name) for name in ("NCBOOK_OUTPUT", "NCBOOK_PROFILE", "NCBOOK_ROOT")}
+    os.environ.update(NCBOOK_OUTPUT=str(aside), NCBOOK_PROFILE=chapter.profile, NCBOOK_ROOT=str(paths.root()))
+    try:
+        papermill.execute_notebook(
+            str(source), str(aside / source.name), changed, kernel_name="python3", cwd=str(paths.root()), progress_bar=False,
+            km=AsyncKernelManager(kernel_name="python3", transport="ipc", ip=os.path.join(socket, "k")),
+        )  # fmt: skip
+    except papermill.PapermillExecutionError as error:
+        shutil.rmtree(chapter.failed, ignore_errors=True)
+        aside.rename(chapter.failed)
+        console.print(f"[bold red]{chapter.name} failed[/] in cell {error.cell_index + 1}:\n", markup=True)
+        console.print(f"{error.source}\n", markup=False)
+        console.print("\n".join(error.traceback), markup=False)
+        console.print(f"the notebook, up to there: {chapter.failed / source.name}", markup=False)
+        return False
+    else:
+        (aside / "seconds").write_text(f"{time.perf_counter() - start:.1f}")
+        (aside / "stamp").write_text(stamp)
+        shutil.rmtree(chapter.folder, ignore_errors=True)
+        shutil.rmtree(chapter.failed, ignore_errors=True)
+        aside.rename(chapter.folder)
+        console.print(f"{chapter.name} ({chapter.profile}): executed in {time.perf_counter() - start:.0f} s")
+        return True
+    finally:
+        shutil.rmtree(socket, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
+        for name, value in previous.items():
+            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+def forecast(asked: list[Chapter]) -> None:
+    """Print what a run would do: runs cached and missing, estimated time and disk. Nothing is trained."""
+    from ncbook.sweeps import store
+    from ncbook.sweeps.pool import missing
+
+    table = Table("chapter", "profile", "runs", "cached", "to train", "core time", "disk")
+    for chapter in asked:
+        runs = chapter.runs()
+        todo = missing(runs)
+        sizes = [sum(f.stat().st_size for f in store.folder(r.experiment, r.key).iterdir()) for r in runs if r not in todo]
+        each = sum(sizes) / len(sizes) if sizes else 30_000
+        seconds = sum(r.seconds for r in todo)
+        table.add_row(
+            chapter.name, chapter.profile, str(len(runs)), str(len(runs) - len(todo)), str(len(todo)),
+            f"about {seconds / 60:.0f} min" if seconds > 90 else f"about {seconds:.0f} s", f"{each * len(runs) / 1e6:.1f} MB",
+        )  # fmt: skip
+    Console().print(table)
+
+
+def report(chapter: Chapter) -> None:
+    """Print the verdicts of an executed chapter and where its notebook and figures are."""
+    out = Console(highlight=False)
+    try:
+        found = json.loads((chapter.folder / "verdicts.json").read_text(encoding="utf-8"))["verdicts"]
+    except OSError as error:
+        raise InputError(f"{chapter.name} has no verdicts; its notebook should call ncbook.claims.registry.judge.") from error
+    tests = {entry["id"]: test_text(entry) for entry in _claims(chapter.name)}
+    table = Table("claim", "verdict", "setting", "estimate [95% interval]", "test")
+    for verdict in found:
+        for i, part in enumerate(verdict["parts"] or [{}]):
+            head = (verdict["id"], f"{MARKS[verdict['verdict']]} {verdict['verdict']}") if i == 0 else ("", "")
+            table.add_row(*head, setting_text(part), estimate_text(part) or verdict["reason"], tests[verdict["id"]])
+    out.print(table)
+    out.print(f"notebook and figures: {chapter.folder}", soft_wrap=True)

@@ -1,0 +1,106 @@
+"""Train versus test collapse: one network, measured on both splits as training goes on (Hui, Belkin & Nakkiran 2022)."""
+
+from itertools import product
+from math import ceil
+
+import pandas as pd
+
+from ncbook.data.datasets import load
+from ncbook.errors import InputError, unknown
+from ncbook.metrics.measure import collapse_table
+from ncbook.models import build_model
+from ncbook.randomness import child_generator
+from ncbook.training import extract, measurement_epochs, train
+
+
+def experiment(
+    *,
+    dataset: str,
+    model: str,
+    loss: str,
+    train_size: int,
+    epochs: int,
+    measurements: int,
+    learning_rate: float,
+    weight_decay: float,
+    batch_size: int,
+    schedule: str,
+    augment: str | None,
+    precision: str,
+    common_size: int,
+    seed: int,
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """Collapse of the last-layer features on train and test at each measured epoch; one row an epoch and split."""
+    data = load(dataset, train_size=train_size, seed=seed, device=device)
+    network = build_model(model, data.train.images.shape[1:], data.num_classes, generator=child_generator(seed, "weights")).to(device)
+    steps = train(
+        network, data, loss=loss, epochs=epochs, learning_rate=learning_rate, weight_decay=weight_decay, batch_size=batch_size,
+        schedule=schedule, augment=augment, precision=precision, measure_at=measurement_epochs(epochs, measurements),
+        generator=child_generator(seed, "batches", device=device),
+    )  # fmt: skip
+    common_n = min(common_size // data.num_classes, int(data.test.labels.bincount().min()))  # a class, to compare training-set sizes
+    rows = []
+    for state in steps:
+        train_features, test_features = extract(network, data.train), extract(network, data.test)  # (N, d)
+        table = collapse_table(
+            (train_features, data.train.labels), (test_features, data.test.labels),
+            weight=network.classifier.weight, bias=network.classifier.bias, common_n=common_n,
+        )  # fmt: skip
+        rows.append(table.assign(epoch=state.epoch, training_loss=state.loss, terminal_epoch=state.terminal_epoch))
+    return pd.concat(rows, ignore_index=True)
+
+
+def grid(
+    *,
+    dataset: str | list[str],
+    model: str | list[str],
+    loss: str | list[str],
+    train_size: int | list[int],
+    equal: str,
+    epochs: int,
+    learning_rate_cross_entropy: float,
+    learning_rate_squared: float,
+    seeds: int,
+    **same,
+) -> list[dict]:
+    """The runs: data set × network × loss × training-set size × seed, each one value or a list; `same` is the same for all.
+
+    `epochs` is for the largest training set; smaller ones train for as many steps (``equal="steps"``) or epochs (``equal="epochs"``).
+    """
+    if equal not in ("steps", "epochs"):
+        raise InputError(f"equal={equal!r}: training sets of different size get equal 'steps' or equal 'epochs'.")
+    rates = {"cross_entropy": learning_rate_cross_entropy, "squared": learning_rate_squared}
+    sizes = _list(train_size)
+    batches = {n: ceil(n / same["batch_size"]) for n in sizes}  # an epoch
+    runs = []
+    for data, net, objective, n, seed in product(_list(dataset), _list(model), _list(loss), sizes, range(seeds)):
+        if objective not in rates:
+            raise unknown("loss", objective, rates)
+        runs.append(
+            {
+                "dataset": data,
+                "model": net,
+                "loss": objective,
+                "train_size": n,
+                "epochs": round(epochs * batches[max(sizes)] / batches[n]) if equal == "steps" else epochs,
+                "learning_rate": rates[objective],
+                "common_size": min(sizes),
+                "seed": seed,
+                **same,
+            }
+        )
+    return runs
+
+
+def seconds(parameters: dict) -> float:
+    """Rough time of a run on one CPU core, to train the longest first and to estimate a dry run."""
+    sample = {"mlp": 4e-6, "mlp_wide": 2e-5, "cnn": 8e-4, "resnet18": 2e-2}.get(parameters["model"], 1e-3)  # one training step a sample
+    return 0.5 + parameters["epochs"] * parameters["train_size"] * sample
+
+
+def _list(value) -> list:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+TABLES = {"collapse": (experiment, grid)}  # the tables that the chapter is made of

@@ -1,0 +1,136 @@
+"""Collapse of a test set: relative to the training set's means, without labels, and what errors alone would make of it.
+
+Strong test collapse: test features tend to the mean of the *right* class. Weak: to *some* point of a C-point set (Hui, Belkin & Nakkiran
+2022). How those authors measured weak collapse is not known to us, so the label-free statistics are ours: both tend to 0 exactly when the
+features tend to C points. V under weak collapse stays positive; `v_even_weak` and `v_confused` give its scale and are no lower bounds.
+"""
+
+import torch
+from torch import Tensor
+
+from ncbook.errors import InputError
+from ncbook.metrics.moments import ClassMoments
+from ncbook.metrics.projection import nearest_centre
+
+
+def group_moments(features: Tensor, groups: Tensor, labels: Tensor, moments: ClassMoments) -> ClassMoments:
+    """Moments under another grouping of the samples; ``moments`` themselves when the grouping is that of the ``labels``.
+
+    >>> features, labels = torch.tensor([[0.0], [2.0]]), torch.tensor([0, 1])
+    >>> moments = ClassMoments.from_features(features, labels)
+    >>> group_moments(features, torch.tensor([1, 1]), labels, moments).count.tolist()
+    [0, 2]
+    """
+    if torch.equal(groups.cpu(), labels.cpu()):
+        return moments
+    return ClassMoments.from_features(features, groups, num_classes=moments.count.numel(), allow_missing=True)
+
+
+def variance_ratio_train_means(moments: ClassMoments, train: ClassMoments, *, weighting: str = "class") -> Tensor:
+    """V with the training set's class means in both W and B, in [0, inf); equals `variance_ratio` on the training set itself.
+
+    ``moments`` and ``train`` are those of the test and of the training features, grouped by label. Under exact weak collapse with errors
+    spread evenly over the vertices of a simplex this is 2 (1 - a), below `v_even_weak`. Raises `InputError` as `variance_ratio` does.
+
+    >>> train = ClassMoments.from_features(torch.tensor([[0.0], [0.0], [2.0], [2.0]]), torch.tensor([0, 0, 1, 1]))
+    >>> test = ClassMoments.from_features(torch.tensor([[1.0], [1.0], [2.0], [2.0]]), torch.tensor([0, 0, 1, 1]))
+    >>> variance_ratio_train_means(test, train).item()
+    0.5
+    """
+    moments.within(weighting)  # for its check
+    distance = moments.scatter / moments.count + (moments.mean - train.mean).square().sum(1)  # (C,)
+    return moments.weights(weighting) @ distance / train.between(weighting)
+
+
+def variance_ratio_predicted(groups: ClassMoments, *, weighting: str = "class") -> Tensor:
+    """V with the groups made by the network's *predicted* labels and their own means (ours), in [0, inf).
+
+    ``groups`` are the moments under the predictions. Classes never predicted are left out; NaN if fewer than two are left or their means
+    coincide. A class predicted once has no spread, which lowers the value a little.
+
+    >>> groups = ClassMoments.from_features(torch.tensor([[0.0], [2.0], [10.0], [12.0]]), torch.tensor([0, 0, 2, 2]), allow_missing=True)
+    >>> variance_ratio_predicted(groups).item()
+    0.04
+    """
+    groups = groups.present()
+    return groups.weights(weighting) @ (groups.scatter / groups.count) / _between_or_nan(groups, weighting)
+
+
+def weak_nearest_mean(nearest: ClassMoments, train: ClassMoments, *, weighting: str = "class") -> Tensor:
+    """Mean over samples of min_c |h - mu_c^train|^2, over Tr Sigma_B of the training set (ours), in [0, inf).
+
+    ``nearest`` are the moments of the features grouped by their nearest training mean (`nearest_centre`). ``weighting`` is Sigma_B's; the
+    samples weigh the same, for they have no labels here.
+
+    >>> train = ClassMoments.from_features(torch.tensor([[0.0], [4.0]]), torch.tensor([0, 1]))
+    >>> nearest = ClassMoments.from_features(torch.tensor([[1.0], [4.0]]), torch.tensor([0, 1]))
+    >>> weak_nearest_mean(nearest, train).item()  # (1 + 0) / 2 over 4
+    0.125
+    """
+    # |h - mu|^2 summed over a group, through the group's own mean: exact where a sum of float32 differences from mu would not be.
+    squares = nearest.scatter.sum() + nearest.count.double() @ (nearest.mean - train.mean).square().sum(1)
+    return squares / nearest.count.sum() / train.between(weighting)
+
+
+def weak_kmeans(features: Tensor, nearest: Tensor, train: ClassMoments, *, steps: int = 50) -> Tensor:
+    """Within over between sum of squares of a k-means clustering started at the training means (ours), in [0, inf).
+
+    Features (N, d); ``nearest`` (N,) is each sample's nearest training mean. Lloyd's steps until at most N / 1000 samples change cluster, or
+    ``steps`` of them. A cluster that loses all its samples stays where it was. NaN if one cluster is left.
+
+    >>> train = ClassMoments.from_features(torch.tensor([[0.0], [4.0]]), torch.tensor([0, 1]))
+    >>> weak_kmeans(torch.tensor([[0.0], [2.0], [9.0], [11.0]]), torch.tensor([0, 0, 1, 1]), train).item()  # 4 over 81
+    0.04938271604938271
+    """
+    centres, cluster = train.mean, nearest
+    for _ in range(steps):
+        groups = ClassMoments.from_features(features, cluster, num_classes=len(centres), allow_missing=True)
+        centres = torch.where(groups.count[:, None] > 0, groups.mean, centres)
+        moved = nearest_centre(features, cluster, centres)
+        if int((moved != cluster).sum()) <= len(features) // 1000:
+            break
+        cluster = moved
+    groups = groups.present()
+    return groups.scatter.sum() / groups.count.sum() / _between_or_nan(groups, "sample")
+
+
+def v_even_weak(error: float | Tensor, num_classes: int) -> float | Tensor:
+    """V of features exactly on the vertices of a simplex, a share ``error`` of them on wrong ones, spread evenly (ours).
+
+    (1 - a^2) / a^2 with a = 1 - error C / (C - 1). Even spreading is the worst case, so this is *not* a lower bound of V at that error.
+    Infinite at chance, a = 0. Raises `InputError` for an error outside [0, 1] or fewer than two classes.
+
+    >>> round(v_even_weak(0.05, 10), 3), round(v_even_weak(0.05, 2), 3), round(v_even_weak(0.3, 100), 2)
+    (0.121, 0.235, 1.06)
+    """
+    if num_classes < 2 or not 0 <= error <= 1:
+        raise InputError(f"v_even_weak needs an error in [0, 1] and at least 2 classes, not {error} and {num_classes}")
+    a = 1 - error * num_classes / (num_classes - 1)
+    return (1 - a**2) / a**2 if a != 0 else torch.inf
+
+
+def v_confused(labels: Tensor, predicted: Tensor, train: ClassMoments, *, weighting: str = "class") -> Tensor:
+    """V of the features replaced by the training mean of their predicted class (ours): the real confusions between the real means.
+
+    Labels and predictions (N,), each class among the labels. NaN if the class averages coincide, as when one class is always predicted.
+
+    >>> train = ClassMoments.from_features(torch.tensor([[0.0], [2.0]]), torch.tensor([0, 1]))
+    >>> round(v_confused(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 1]), train).item(), 12)  # means 1 and 2, within 1 and 0
+    2.0
+    """
+    classes = train.count.numel()
+    table = torch.bincount(labels.to(train.mean.device) * classes + predicted.to(train.mean.device), minlength=classes**2)
+    count = table.view(classes, classes).sum(1)  # (C,)
+    share = table.view(classes, classes).double() / count[:, None]  # (C, C), rows sum to 1
+    means = train.centred()
+    squares = torch.cdist(means, means, compute_mode="donot_use_mm_for_euclid_dist").square()  # (C, C)
+    # The scatter of points p with shares s is half the mean squared distance between two of them: no difference of squares.
+    groups = ClassMoments(count, share @ means, count * ((share @ squares) * share).sum(1) / 2)
+    return groups.weights(weighting) @ (groups.scatter / groups.count) / _between_or_nan(groups, weighting)
+
+
+def _between_or_nan(groups: ClassMoments, weighting: str) -> Tensor:
+    try:
+        return groups.between(weighting)
+    except InputError:
+        return torch.full((), torch.nan, dtype=torch.float64, device=groups.mean.device)

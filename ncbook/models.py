@@ -1,0 +1,137 @@
+"""Networks with named taps: one output a block, and the last-layer features h on which collapse is defined."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ncbook.errors import InputError, unknown
+
+ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "linear": nn.Identity}
+
+
+class Network(nn.Module):
+    """A chain of named blocks and a linear classifier: logits = W h + b, with h the last block's output, pooled and flattened.
+
+    `blocks` maps names to modules, in order; the names are the taps of `features`. `classifier` is the linear layer.
+    """
+
+    def __init__(self, blocks: dict[str, nn.Module], classifier: nn.Linear):
+        super().__init__()
+        self.blocks = nn.ModuleDict(blocks)
+        self.classifier = classifier
+
+    @property
+    def taps(self) -> list[str]:
+        """The names of the blocks, first to last."""
+        return list(self.blocks)
+
+    def features(self, x: Tensor, tap: str | None = None, *, pooled: bool = True) -> Tensor:
+        """Features (N, d) of images `x` (N, channels, height, width) at a named tap; the last one unless told.
+
+        Feature maps (N, c, h, w) become (N, c) by averaging over positions when `pooled`, else (N, c h w) by flattening.
+        The classifier always sees the pooled features. An unknown tap raises `InputError`.
+        """
+        if tap is not None and tap not in self.blocks:
+            raise unknown("tap", tap, self.taps)
+        for name, block in self.blocks.items():
+            x = block(x)
+            if name == tap:
+                break
+        return _vectors(x, pooled)
+
+    def all_features(self, x: Tensor, *, pooled: bool = True) -> dict[str, Tensor]:
+        """Features (N, d_l) at every tap in one forward pass."""
+        found = {}
+        for name, block in self.blocks.items():
+            x = block(x)
+            found[name] = _vectors(x, pooled)
+        return found
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.features(x))
+
+
+def _vectors(x: Tensor, pooled: bool) -> Tensor:
+    return x.mean(dim=(2, 3)) if pooled and x.ndim == 4 else x.flatten(1)
+
+
+def mlp(input_shape: tuple[int, int, int], num_classes: int, *, depth=3, width=128, activation="relu", bias=True) -> Network:
+    """`depth` hidden layers of `width` units on flattened images; taps ``hidden1`` … after the activation.
+
+    >>> net = mlp((1, 8, 8), 10, depth=2, width=16)
+    >>> net.taps, sum(p.numel() for p in net.parameters())  # 64*16+16 + 16*16+16 + 16*10+10
+    (['hidden1', 'hidden2'], 1482)
+    """
+    if depth < 1 or width < 1:
+        raise InputError(f"an MLP needs depth and width of at least 1, not depth={depth}, width={width}.")
+    if activation not in ACTIVATIONS:
+        raise unknown("activation", activation, ACTIVATIONS)
+    sizes = [input_shape[0] * input_shape[1] * input_shape[2], *[width] * depth]
+    blocks = {
+        f"hidden{i + 1}": nn.Sequential(*[nn.Flatten()] * (i == 0), nn.Linear(sizes[i], sizes[i + 1], bias=bias), ACTIVATIONS[activation]())
+        for i in range(depth)
+    }
+    return Network(blocks, nn.Linear(width, num_classes, bias=bias))
+
+
+def cnn(input_shape: tuple[int, int, int], num_classes: int, *, width=32) -> Network:
+    """Three 3 × 3 convolutions with batch norm and ReLU (width, 2 width, 4 width channels), halving the image after each of the first two."""
+    channels = [input_shape[0], width, 2 * width, 4 * width]
+
+    def block(i: int) -> nn.Module:
+        layers = [nn.Conv2d(channels[i], channels[i + 1], 3, padding=1, bias=False), nn.BatchNorm2d(channels[i + 1]), nn.ReLU()]
+        return nn.Sequential(*layers, *[nn.MaxPool2d(2)] * (i < 2))
+
+    return Network({f"conv{i + 1}": block(i) for i in range(3)}, nn.Linear(4 * width, num_classes))
+
+
+def resnet18(input_shape: tuple[int, int, int], num_classes: int) -> Network:
+    """torchvision's ResNet-18 with the small-image stem of Papyan et al. (2020): a 3 × 3 stride-1 convolution and no max-pool.
+
+    Taps: ``stem``, ``layer1-0``, ``layer1-1``, … ``layer4-1``, one a residual block.
+    """
+    from ncbook.vision import torchvision
+
+    net = torchvision.models.resnet18(num_classes=num_classes)
+    stem = nn.Conv2d(input_shape[0], 64, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")  # as torchvision initialises its own
+    blocks = {"stem": nn.Sequential(stem, net.bn1, net.relu)}
+    for i in range(1, 5):
+        for j, residual in enumerate(getattr(net, f"layer{i}")):
+            blocks[f"layer{i}-{j}"] = residual  # a module's name may not hold a dot
+    return Network(blocks, net.fc)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named network: how it is built, with which options, for which images."""
+
+    build: object
+    options: dict
+    smallest: int = 1  # side of the smallest image it can take
+
+
+PRESETS = {
+    "mlp": Preset(mlp, {"depth": 3, "width": 128}),
+    "mlp_wide": Preset(mlp, {"depth": 3, "width": 512}),
+    "cnn": Preset(cnn, {"width": 32}, smallest=4),
+    "resnet18": Preset(resnet18, {}, smallest=8),
+}
+
+
+def build_model(name: str, input_shape: tuple[int, int, int], num_classes: int, *, generator: torch.Generator, **options) -> Network:
+    """The preset `name` for images (channels, height, width), initialised from `generator`; `options` override the preset's.
+
+    torch's initialisers draw from the global generator: it is seeded from `generator` here and put back after, so nothing else notices.
+    Unknown names and images too small raise `InputError`.
+    """
+    if name not in PRESETS:
+        raise unknown("model", name, PRESETS)
+    preset = PRESETS[name]
+    if min(input_shape[1:]) < preset.smallest:
+        raise InputError(f"model {name!r} needs images of at least {preset.smallest} × {preset.smallest} pixels, not {input_shape[1:]}.")
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return preset.build(input_shape, num_classes, **{**preset.options, **options})

@@ -1,0 +1,52 @@
+"""Where things are. Papermill and Jupyter start in different folders, so every path comes from here."""
+
+import os
+from pathlib import Path
+
+from ncbook.errors import InputError
+
+
+def root() -> Path:
+    """The repository: ``NCBOOK_ROOT``, else the nearest folder above this one, or above the package, that holds ``_config.yml``.
+
+    Outside a checkout (``pip install ncbook``, a training machine) it is the current folder, so that runs are cached beside the work.
+    """
+    if given := os.environ.get("NCBOOK_ROOT"):
+        path = Path(given).expanduser().resolve()
+        if not path.is_dir():
+            raise InputError(f"NCBOOK_ROOT is {given!r}, which is not a folder; unset it or point it at a checkout of ncbook.")
+        return path
+    here = Path.cwd()
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[1]):
+        if (folder / "_config.yml").is_file() and (folder / "book").is_dir():
+            return folder
+    return here
+
+
+def runs() -> Path:
+    """The cache of finished runs, one folder a run."""
+    return root() / "data" / "runs"
+
+
+def build() -> Path:
+    """Everything that a build makes: executed notebooks, the staged book, the HTML."""
+    return root() / "book" / "_build"
+
+
+def writable(folder: Path) -> Path:
+    """`folder`, made if need be; an `InputError` where nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {folder} ({error.strerror or error}); make it writable, or set NCBOOK_ROOT to a checkout that is."
+        ) from error
+    return folder
+
+
+def output() -> Path:
+    """Where the notebook that is running leaves figures and verdicts: ``NCBOOK_OUTPUT``, set by ``ncbook run``, else a scratch folder."""
+    return Path(os.environ.get("NCBOOK_OUTPUT") or build() / "by-hand")

@@ -1,0 +1,32 @@
+"""Where the numbers of a page come from: the box at the end of each chapter."""
+
+import os
+import platform
+from importlib.metadata import version
+
+import pandas as pd
+
+
+class Box(str):
+    """A Markdown text that a notebook shows rendered."""
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+
+def provenance(table: pd.DataFrame) -> Box:
+    """The runs behind a table that `sweep` returned: how many, on which data, seeds and machine, with which versions, for how long."""
+    runs = table.attrs["runs"]
+    seconds = sum(run["seconds"] for run in runs)
+    machines = sorted({run["gpu"] or f"{run['machine']} CPU ({run['cpu_capability']}), one thread a run" for run in runs})
+    lines = {
+        "profile": f"`{os.environ.get('NCBOOK_PROFILE', 'by hand')}`",
+        "data": ", ".join(f"`{name}`" for name in table["dataset"].unique()) if "dataset" in table else "–",
+        "runs": f"{len(runs)}, seeds {table['seed'].min()} to {table['seed'].max()}" if "seed" in table else str(len(runs)),
+        "trained on": "; ".join(machines),
+        "core time": f"{seconds:.0f} s in all, {max(run['seconds'] for run in runs):.0f} s the longest run",
+        "memory": f"{max(run['peak_memory_mb'] for run in runs)} MB the largest process",
+        "finished": max(run["finished"] for run in runs).replace("T", " ").replace("Z", " UTC"),
+        "versions": f"ncbook {version('ncbook')}, torch {', '.join(sorted({run['torch'] for run in runs}))}, Python {platform.python_version()}",
+    }
+    return Box("| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in lines.items()))

@@ -1,0 +1,58 @@
+"""`sweep`: an experiment over a grid of parameters, each run computed once and then read from the store."""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from ncbook import settings
+from ncbook.errors import InputError
+from ncbook.sweeps import store
+from ncbook.sweeps.pool import Run, SweepError, call, finish
+
+__all__ = ["Run", "SweepError", "call", "finish", "plan", "sweep"]
+
+
+def plan(function: Callable, grid: list[dict], *, device: str | None = None, seconds: Callable[[dict], float] | None = None) -> list[Run]:
+    """The runs of a grid, with the estimate `seconds(parameters)` of what each takes on one core."""
+    if not grid:
+        raise InputError(f"the grid of {function.__qualname__} is empty; give at least one value of each parameter.")
+    device = settings.device(device)
+    return [Run(function, parameters, device, seconds(parameters) if seconds else 1.0) for parameters in grid]
+
+
+def sweep(
+    function: Callable[..., pd.DataFrame],
+    grid: list[dict],
+    *,
+    device: str | None = None,
+    jobs: int | None = None,
+    timeout: float | None = None,
+) -> pd.DataFrame:
+    """One table of ``function(**parameters, device=…)`` over all `parameters` of the grid, which become its first columns.
+
+    `function` returns a tidy DataFrame; it may be defined in a notebook cell. Runs computed before are read from ``data/runs``; the
+    table is always what a CSV holds, also the first time, so types and digits never differ. `jobs` and `device` default to the
+    environment's ``JOBS`` and ``DEVICE``. Raises `SweepError` when runs failed (the others are kept), `InputError` for a bad grid.
+    """
+    planned = plan(function, grid, device=device)
+    finish(planned, jobs=jobs, timeout=timeout)
+    return read(planned)
+
+
+def read(planned: list[Run]) -> pd.DataFrame:
+    """The table of finished runs, in the order of the plan; ``attrs["runs"]`` says what each took and where it ran."""
+    tables, infos = [], []
+    for run in planned:
+        found = store.read(run.experiment, run.key)
+        if found is None:
+            raise InputError(f"{run} is not in the store; run the sweep first.")
+        table, info = found
+        infos.append(info)
+        if doubled := set(run.parameters) & set(table.columns):
+            raise InputError(f"{run.experiment} returns a column named like a parameter: {', '.join(sorted(doubled))}; rename it.")
+        for position, (name, value) in enumerate(run.parameters.items()):
+            table.insert(position, name, [value] * len(table))
+        tables.append(table)
+    whole = store.from_csv(store.to_csv(pd.concat(tables, ignore_index=True)))
+    whole.attrs["runs"] = infos  # what each took, where; not part of the result
+    return whole
