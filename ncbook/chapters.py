@@ -53,8 +53,11 @@ def defaults(chapter: str) -> dict:
     """The parameters that a notebook declares, with their values: the cell tagged ``parameters``, which is the profile ``quick``."""
     for cell in _cells(chapter):
         if "parameters" in cell["metadata"].get("tags", []):
-            tree = ast.parse("".join(cell["source"]))
-            return {node.targets[0].id: ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign)}
+            try:
+                tree = ast.parse("".join(cell["source"]))
+                return {node.targets[0].id: ast.literal_eval(node.value) for node in tree.body}
+            except (SyntaxError, ValueError, AttributeError) as error:
+                raise InputError(f"{notebook(chapter)}: the cell of parameters takes lines `name = value` only ({error}).") from error
     raise InputError(f"{notebook(chapter)} has no cell tagged 'parameters'.")
 
 
@@ -72,9 +75,7 @@ def parameters(chapter: str, profile: str = "quick", changes: dict | None = None
         raise unknown("profile", profile, profiles())
     values = defaults(chapter)
     declared = dict(values)
-    path = root() / "book" / "profiles" / f"{profile}.yml"
-    given = {} if profile == "quick" else yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    for source in (given.get(chapter) or {}, changes or {}):
+    for source in (_profile(profile).get(chapter) or {}, changes or {}):
         for name, value in source.items():
             if name not in declared:
                 raise unknown(f"parameter of {chapter}", name, declared)
@@ -82,11 +83,28 @@ def parameters(chapter: str, profile: str = "quick", changes: dict | None = None
     return values
 
 
+def _profile(name: str) -> dict:
+    """What a profile sets, by chapter."""
+    if name == "quick":
+        return {}
+    path = root() / "book" / "profiles" / f"{name}.yml"
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(given, dict) or not all(isinstance(v, dict | None) for v in given.values()):
+        raise InputError(f"{path} must hold, for each chapter, its parameters as `name: value`.")
+    for chapter in given:
+        if chapter not in names():
+            raise unknown(f"chapter in {path.name}", chapter, names())
+    return given
+
+
 def _typed(name: str, value, default):
     """`value` as the type of `default`."""
     if isinstance(default, list):
         if isinstance(value, str):
-            value = parse(value) if value.startswith("[") else value.split(",")
+            value = parse(value) if value.startswith("[") else [part.strip() for part in value.split(",")]
         return [_typed(name, v, default[0]) for v in (value if isinstance(value, list) else [value])]
     if default is None:  # an option that is off unless a text or a number turns it on
         return parse(value) if isinstance(value, str) else value
@@ -111,5 +129,5 @@ def parse(text: str):
         return constants[text.lower()]
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, RecursionError):
         return [parse(part.strip()) for part in text[1:-1].split(",")] if text.startswith("[") and text.endswith("]") else text

@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -116,17 +117,20 @@ def run(asked: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
 def _train(stale: list[Chapter], jobs: int | None) -> list[Chapter]:
     """Train all missing runs; returns the chapters that have a failed run."""
     from ncbook.sweeps import SweepError, finish
+    from ncbook.sweeps.pool import missing
+
+    from ncbook.data.files import check
 
     planned = {chapter.name: chapter.runs() for chapter in stale}
+    todo = missing([run for runs in planned.values() for run in runs])
+    for name in sorted({run.parameters["dataset"] for run in todo if "dataset" in run.parameters}):
+        check(name)  # one sentence now rather than one failure a run
     try:
-        finish([run for runs in planned.values() for run in runs], jobs=jobs)
+        finish(todo, jobs=jobs)
     except SweepError as error:
-        console.print(f"[bold red]training failed:[/] {error}", markup=True)
-        seen = set()
-        for _, message, log in error.failures:
-            if log and message not in seen:
-                console.print(log, markup=False)
-            seen.add(message)
+        console.print(f"training failed: {error}", markup=False, soft_wrap=True)
+        for log in {message: log for _, message, log in error.failures if "InputError" not in message}.values():
+            console.print(log, markup=False, soft_wrap=True)
         keys = {run.key for run, _, _ in error.failures}
         return [chapter for chapter in stale if keys & {run.key for run in planned[chapter.name]}]
     return []
@@ -154,9 +158,9 @@ def _execute(chapter: Chapter) -> bool:
         shutil.rmtree(chapter.failed, ignore_errors=True)
         aside.rename(chapter.failed)
         console.print(f"[bold red]{chapter.name} failed[/] in cell {error.cell_index + 1}:\n", markup=True)
-        console.print(f"{error.source}\n", markup=False)
-        console.print("\n".join(error.traceback), markup=False)
-        console.print(f"the notebook, up to there: {chapter.failed / source.name}", markup=False)
+        console.print(f"{error.source}\n", markup=False, soft_wrap=True)
+        print("\n".join(error.traceback), file=sys.stderr)  # it carries colours of its own
+        console.print(f"the notebook, up to there: {chapter.failed / source.name}", markup=False, soft_wrap=True)
         return False
     else:
         (aside / "seconds").write_text(f"{time.perf_counter() - start:.1f}")
@@ -178,7 +182,7 @@ def forecast(asked: list[Chapter]) -> None:
     from ncbook.sweeps import store
     from ncbook.sweeps.pool import missing
 
-    table = Table("chapter", "profile", "runs", "cached", "to train", "core time", "disk")
+    table = Table("chapter", "profile", "runs", "cached", "to train", "core time", "disk", box=None)
     for chapter in asked:
         runs = chapter.runs()
         todo = missing(runs)

@@ -19,16 +19,19 @@ WIDTH = 7.5  # inches: the text column of the page, so that labels print at thei
 SPLITS = {"train": {"color": "#0072B2", "linestyle": "-", "marker": "o"}, "test": {"color": "#D55E00", "linestyle": "--", "marker": "s"}}
 
 LABELS = {
-    "variance_ratio": "V = Tr Σ_W / Tr Σ_B",
-    "variance_ratio_common": "V = Tr Σ_W / Tr Σ_B",
-    "nc1": "NC1: Tr(Σ_W Σ_B⁺) / C",
-    "nc2_equinorm": "NC2: spread of norms",
-    "nc2_equiangularity": "NC2: spread of angles",
-    "nc2_max_angle": "NC2: distance to max. angle",
-    "nc3_self_duality": "NC3: self-duality error",
-    "nc4_ncc_mismatch": "NC4: mismatch with nearest mean",
-    "weak_nearest_mean": "(b) distance² to nearest\ntrain mean / Tr Σ_B",
+    "variance_ratio": r"$V = \mathrm{Tr}\,\Sigma_W / \mathrm{Tr}\,\Sigma_B$",
+    "variance_ratio_common": r"$V = \mathrm{Tr}\,\Sigma_W / \mathrm{Tr}\,\Sigma_B$",
+    "nc1": "NC1",
+    "nc2_equinorm": "NC2: norms",
+    "nc2_equiangularity": "NC2: angles",
+    "nc2_max_angle": "NC2: max. angle",
+    "nc3_self_duality": "NC3: duality",
+    "nc4_ncc_mismatch": "NC4: mismatch",
+    "weak_nearest_mean": r"(b) distance$^2$ to the nearest train mean / $\mathrm{Tr}\,\Sigma_B$",
     "weak_kmeans": "(c) k-means: within / between",
+    "mlp": "MLP",
+    "cnn": "CNN",
+    "resnet18": "ResNet-18",
     "cross_entropy": "cross-entropy",
     "squared": "squared loss",
     "epoch": "epoch",
@@ -91,7 +94,9 @@ def band(axes, table: pd.DataFrame, x: str, y: str, *, name: str | None = None, 
 
     The band is the whole range: with five seeds nothing hides, and an interval is only shown where a claim is judged.
     """
-    points = table.dropna(subset=[y]) if not log else table[table[y] > 0]
+    counts = table.groupby(x)["seed"].transform("nunique")  # the start of the terminal phase is an epoch of one seed's own: not a mean
+    points = table[(counts == table["seed"].nunique()) & (table[x] > 0)].dropna(subset=[y])
+    points = points[points[y] > 0] if log else points
     seeds = points.groupby(x)[y]
     centre = seeds.apply(lambda v: 10 ** np.log10(v).mean()) if log else seeds.mean()
     axes.plot(centre.index, centre, label=name, markevery=1, **look)

@@ -56,8 +56,10 @@ def _vectors(x: Tensor, pooled: bool) -> Tensor:
     return x.mean(dim=(2, 3)) if pooled and x.ndim == 4 else x.flatten(1)
 
 
-def mlp(input_shape: tuple[int, int, int], num_classes: int, *, depth=3, width=128, activation="relu", bias=True) -> Network:
+def mlp(input_shape: tuple[int, int, int], num_classes: int, *, depth=3, width=128, activation="relu", bias=True, batch_norm=False) -> Network:
     """`depth` hidden layers of `width` units on flattened images; taps ``hidden1`` … after the activation.
+
+    With `batch_norm`, before each activation, it collapses in far fewer steps; the hidden layers then need no bias and have none.
 
     >>> net = mlp((1, 8, 8), 10, depth=2, width=16)
     >>> net.taps, sum(p.numel() for p in net.parameters())  # 64*16+16 + 16*16+16 + 16*10+10
@@ -68,14 +70,15 @@ def mlp(input_shape: tuple[int, int, int], num_classes: int, *, depth=3, width=1
     if activation not in ACTIVATIONS:
         raise unknown("activation", activation, ACTIVATIONS)
     sizes = [input_shape[0] * input_shape[1] * input_shape[2], *[width] * depth]
-    blocks = {
-        f"hidden{i + 1}": nn.Sequential(*[nn.Flatten()] * (i == 0), nn.Linear(sizes[i], sizes[i + 1], bias=bias), ACTIVATIONS[activation]())
-        for i in range(depth)
-    }
-    return Network(blocks, nn.Linear(width, num_classes, bias=bias))
+
+    def block(i: int) -> nn.Module:
+        layers = [nn.Linear(sizes[i], sizes[i + 1], bias=bias and not batch_norm), *[nn.BatchNorm1d(sizes[i + 1])] * batch_norm]
+        return nn.Sequential(*[nn.Flatten()] * (i == 0), *layers, ACTIVATIONS[activation]())
+
+    return Network({f"hidden{i + 1}": block(i) for i in range(depth)}, nn.Linear(width, num_classes, bias=bias))
 
 
-def cnn(input_shape: tuple[int, int, int], num_classes: int, *, width=32) -> Network:
+def cnn(input_shape: tuple[int, int, int], num_classes: int, *, width=16) -> Network:
     """Three 3 × 3 convolutions with batch norm and ReLU (width, 2 width, 4 width channels), halving the image after each of the first two."""
     channels = [input_shape[0], width, 2 * width, 4 * width]
 
@@ -113,9 +116,10 @@ class Preset:
 
 
 PRESETS = {
-    "mlp": Preset(mlp, {"depth": 3, "width": 128}),
-    "mlp_wide": Preset(mlp, {"depth": 3, "width": 512}),
-    "cnn": Preset(cnn, {"width": 32}, smallest=4),
+    "mlp": Preset(mlp, {"depth": 3, "width": 128, "batch_norm": True}),
+    "mlp_plain": Preset(mlp, {"depth": 3, "width": 128}),
+    "mlp_wide": Preset(mlp, {"depth": 3, "width": 512, "batch_norm": True}),
+    "cnn": Preset(cnn, {"width": 16}, smallest=4),
     "resnet18": Preset(resnet18, {}, smallest=8),
 }
 
@@ -134,4 +138,5 @@ def build_model(name: str, input_shape: tuple[int, int, int], num_classes: int, 
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return preset.build(input_shape, num_classes, **{**preset.options, **options})
+        network = preset.build(input_shape, num_classes, **{**preset.options, **options})
+    return network.to(memory_format=torch.channels_last)  # convolutions run up to twice as fast; the numbers mean the same

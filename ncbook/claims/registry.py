@@ -3,9 +3,9 @@
 import importlib
 import json
 import os
-from dataclasses import asdict, dataclass, fields
-from math import isnan
+from dataclasses import MISSING, asdict, dataclass, fields
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -13,6 +13,13 @@ from ncbook import paths
 from ncbook.claims import rule
 from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text
 from ncbook.errors import InputError, unknown
+
+ALLOWED = {
+    "evidence": ("published", "second-hand", "ours"),
+    "scale": tuple(rule.SCALES),
+    "test": ("greater", "less", "equivalent"),
+    "combine": ("all", "any"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,30 +45,53 @@ class Claim:
     unit: str = "seed"
     profiles: tuple[str, ...] = ("quick", "laptop", "paper")
 
+    def __post_init__(self):
+        for field, known in ALLOWED.items():
+            if (value := getattr(self, field)) not in known:
+                raise unknown(field, value, known)
+        for field in ("threshold", "margin"):
+            if isinstance(value := getattr(self, field), bool) or not isinstance(value, int | float):
+                raise InputError(f"{field} must be a number, not {value!r}")
+        if self.scale == "log10" and self.threshold <= 0:
+            raise InputError(f"the threshold must be positive on the log scale, not {self.threshold:g}")
+        if self.test == "equivalent" and self.margin <= 0:
+            raise InputError("the test 'equivalent' needs a margin above 0")
+
     def compute(self, rows: pd.DataFrame) -> float:
         """The claim's quantity for one unit's rows."""
-        return _quantity(self)(rows)
+        with np.errstate(divide="ignore", invalid="ignore"):  # a logarithm of 0 is infinite, and then not judged
+            return float(_quantity(self)(rows))
 
 
 def load() -> list[Claim]:
-    """All claims of claims.yml, in its order. A missing or unknown field, or a doubled id, is an `InputError` that names the claim."""
+    """All claims of claims.yml, in its order. What is wrong with an entry is an `InputError` that names the claim."""
     path = paths.root() / "book" / "claims.yml"
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path} is missing; run from a checkout of ncbook, or set NCBOOK_ROOT to one.") from error
-    claims, known = [], {f.name for f in fields(Claim)}
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(f"{path} must be a list of claims, each a list of `field: value`.")
+    claims = []
     for entry in entries:
-        for field in set(entry) - known:
-            raise InputError(f"claims.yml: claim {entry.get('id')}: {unknown('field', field, sorted(known))}")
         try:
-            claim = Claim(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()})
-        except TypeError as error:
+            claims.append(_claim(entry, {c.id for c in claims}))
+        except InputError as error:
             raise InputError(f"claims.yml: claim {entry.get('id')}: {error}") from error
-        if claim.id in {c.id for c in claims}:
-            raise InputError(f"claims.yml: the id {claim.id} is used twice.")
-        claims.append(claim)
     return claims
+
+
+def _claim(entry: dict, taken: set[str]) -> Claim:
+    for field in entry:
+        if field not in (known := {f.name: f for f in fields(Claim)}):
+            raise unknown("field", field, sorted(known))
+    if lacking := [f.name for f in fields(Claim) if f.default is MISSING and f.name not in entry]:
+        raise InputError(f"it has no {', '.join(lacking)}")
+    if entry["id"] in taken:
+        raise InputError("the id is used twice")
+    return Claim(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()})
 
 
 def _quantity(claim: Claim):
@@ -84,26 +114,32 @@ class Verdict:
 
 
 def judge_claim(claim: Claim, table: pd.DataFrame, profile: str) -> Verdict:
-    """Judge one claim on a table of runs. A seed whose quantity is undefined leaves the claim unmeasured, and the reason says so."""
+    """Judge one claim on a table of runs. Where the quantity is undefined for a seed its setting is not judged, and the reason says so."""
     if profile in ("quick", "laptop", "paper") and profile not in claim.profiles:
         return Verdict(claim, profile, rule.UNMEASURED, [], f"not tested in the profile {profile}")
+    for column in (*claim.settings, claim.unit):
+        if column not in table:
+            raise unknown(f"column of the table {claim.table}", column, table.columns)
     parts, judged, undefined = [], [], []
-    groups = table.groupby(list(claim.settings)) if claim.settings else [((), table)]
-    for setting, rows in groups:
-        named = dict(zip(claim.settings, setting if isinstance(setting, tuple) else (setting,)))
+    for setting, rows in table.groupby(list(claim.settings), dropna=False) if claim.settings else [((), table)]:
+        named = {column: _plain(value) for column, value in zip(claim.settings, setting, strict=True)}
         values = [claim.compute(of_seed) for _, of_seed in rows.groupby(claim.unit)]
-        missing = sum(isnan(v) for v in values)
-        if missing or len(values) < 2:
+        defined = [v for v in values if np.isfinite(v) and (v > 0 or claim.scale != "log10")]
+        if len(defined) < max(2, len(values)):
             undefined.append(", ".join(map(str, named.values())) or "all runs")
-            parts.append({"setting": named, "n": len(values) - missing, "undefined": missing})
+            parts.append({"setting": named, "n": len(defined), "undefined": len(values) - len(defined)})
             continue
         part = rule.judge_part(values, test=claim.test, threshold=claim.threshold, margin=claim.margin, scale=claim.scale)
         judged.append(part)
         parts.append({"setting": named, "verdict": rule.combine([part], "all"), **asdict(part)})
-    reason = f"the quantity is undefined, or has one {claim.unit} only, in: {'; '.join(undefined)}" if undefined else ""
-    if undefined and claim.combine == "all":
-        return Verdict(claim, profile, rule.UNMEASURED, parts, reason)
-    return Verdict(claim, profile, rule.combine(judged, claim.combine), parts, reason)
+    number = "positive number" if claim.scale == "log10" else "number"
+    reason = f"the quantity is no finite {number}, or there is one {claim.unit} only, in: {'; '.join(undefined)}" if undefined else ""
+    return Verdict(claim, profile, rule.combine(judged, claim.combine, undefined=len(undefined)), parts, reason)
+
+
+def _plain(value):
+    """A value of a table as JSON holds it."""
+    return None if pd.isna(value) else value.item() if hasattr(value, "item") else value
 
 
 class Verdicts(list):

@@ -78,16 +78,17 @@ def _p_above(x: np.ndarray, mark: float) -> float:
     return float(stats.t.sf(gap / error, len(x) - 1))
 
 
-def combine(parts: list[Part], how: str) -> str:
+def combine(parts: list[Part], how: str, *, undefined: int = 0) -> str:
     """The verdict over all settings of a claim.
 
     ``all``: the claim is about every setting. It holds when each part does (no correction is needed), and it is contradicted when one
     part is, at the level divided by the number of parts. ``any``: the claim is that it can happen; the same rule with the two swapped,
-    so that among many settings chance does not find one. The corrected step is Holm's first.
+    so that among many settings chance does not find one. The corrected step is Holm's first. `undefined` settings count among the tries,
+    and while there is one, what is said of every setting is not shown: neither that all hold, nor that none does.
     """
     if how not in ("all", "any"):
         raise unknown("combination", how, ["all", "any"])
-    if not parts:
+    if not parts or (undefined and how == "all"):
         return UNMEASURED
     fewest = min(p.n for p in parts)
     if fewest < LEAST:
@@ -97,5 +98,5 @@ def combine(parts: list[Part], how: str) -> str:
     if how == "all":
         holds, fails = max(p_for) <= alpha, min(p_against) <= alpha / len(parts)
     else:
-        holds, fails = min(p_for) <= alpha / len(parts), max(p_against) <= alpha
+        holds, fails = min(p_for) <= alpha / (len(parts) + undefined), max(p_against) <= alpha and not undefined
     return SUPPORTED if holds else CONTRADICTED if fails else INCONCLUSIVE

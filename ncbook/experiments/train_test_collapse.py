@@ -33,11 +33,11 @@ def experiment(
 ) -> pd.DataFrame:
     """Collapse of the last-layer features on train and test at each measured epoch; one row an epoch and split."""
     data = load(dataset, train_size=train_size, seed=seed, device=device)
-    network = build_model(model, data.train.images.shape[1:], data.num_classes, generator=child_generator(seed, "weights")).to(device)
+    network = build_model(model, data.image_shape, data.num_classes, generator=child_generator(seed, "weights")).to(device)
     steps = train(
         network, data, loss=loss, epochs=epochs, learning_rate=learning_rate, weight_decay=weight_decay, batch_size=batch_size,
         schedule=schedule, augment=augment, precision=precision, measure_at=measurement_epochs(epochs, measurements),
-        generator=child_generator(seed, "batches", device=device),
+        generator=child_generator(seed, "batches"),
     )  # fmt: skip
     common_n = min(common_size // data.num_classes, int(data.test.labels.bincount().min()))  # a class, to compare training-set sizes
     rows = []
@@ -45,7 +45,7 @@ def experiment(
         train_features, test_features = extract(network, data.train), extract(network, data.test)  # (N, d)
         table = collapse_table(
             (train_features, data.train.labels), (test_features, data.test.labels),
-            weight=network.classifier.weight, bias=network.classifier.bias, common_n=common_n,
+            weight=network.classifier.weight, bias=network.classifier.bias, common_n=common_n if state.epoch == epochs else None,
         )  # fmt: skip
         rows.append(table.assign(epoch=state.epoch, training_loss=state.loss, terminal_epoch=state.terminal_epoch))
     return pd.concat(rows, ignore_index=True)
@@ -61,6 +61,8 @@ def grid(
     epochs: int,
     learning_rate_cross_entropy: float,
     learning_rate_squared: float,
+    weight_decay_cross_entropy: float,
+    weight_decay_squared: float,
     seeds: int,
     **same,
 ) -> list[dict]:
@@ -70,9 +72,12 @@ def grid(
     """
     if equal not in ("steps", "epochs"):
         raise InputError(f"equal={equal!r}: training sets of different size get equal 'steps' or equal 'epochs'.")
+    # the squared loss is a mean over classes: its gradient is smaller by about their number, so the two need settings of their own
     rates = {"cross_entropy": learning_rate_cross_entropy, "squared": learning_rate_squared}
+    decays = {"cross_entropy": weight_decay_cross_entropy, "squared": weight_decay_squared}
     sizes = _list(train_size)
     batches = {n: ceil(n / same["batch_size"]) for n in sizes}  # an epoch
+    measurements = same.pop("measurements")
     runs = []
     for data, net, objective, n, seed in product(_list(dataset), _list(model), _list(loss), sizes, range(seeds)):
         if objective not in rates:
@@ -85,6 +90,8 @@ def grid(
                 "train_size": n,
                 "epochs": round(epochs * batches[max(sizes)] / batches[n]) if equal == "steps" else epochs,
                 "learning_rate": rates[objective],
+                "weight_decay": decays[objective],
+                "measurements": measurements if n == max(sizes) else 1,  # of the smaller sets only the end is shown
                 "common_size": min(sizes),
                 "seed": seed,
                 **same,
@@ -95,8 +102,8 @@ def grid(
 
 def seconds(parameters: dict) -> float:
     """Rough time of a run on one CPU core, to train the longest first and to estimate a dry run."""
-    sample = {"mlp": 4e-6, "mlp_wide": 2e-5, "cnn": 8e-4, "resnet18": 2e-2}.get(parameters["model"], 1e-3)  # one training step a sample
-    return 0.5 + parameters["epochs"] * parameters["train_size"] * sample
+    sample = {"mlp": 2e-5, "mlp_plain": 1e-5, "mlp_wide": 6e-5, "cnn": 8e-4, "resnet18": 2e-2}.get(parameters["model"], 1e-3)  # trained on
+    return 0.1 * parameters["measurements"] + parameters["epochs"] * parameters["train_size"] * sample
 
 
 def _list(value) -> list:

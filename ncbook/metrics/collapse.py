@@ -27,7 +27,7 @@ def variance_ratio(moments: ClassMoments, *, weighting: str = "class") -> Tensor
 def cdnv(moments: ClassMoments) -> Tensor:
     """Class-distance normalised variance (Galanti, Gyorgy & Hutter 2022), in [0, inf).
 
-    Mean over pairs of classes of (Var_i + Var_j) / (2 |mu_i - mu_j|^2), with Var = E|h - mu|^2. Infinite where two class means coincide.
+    Mean over pairs of classes of (Var_i + Var_j) / (2 |mu_i - mu_j|^2), with Var = E|h - mu|^2. Infinite where two class means coincide (to rounding).
     Raises `InputError` as `variance_ratio` does.
 
     >>> features = torch.tensor([[0.0], [2.0], [10.0], [12.0]])
@@ -41,7 +41,8 @@ def cdnv(moments: ClassMoments) -> Tensor:
 
 def _cdnv(moments: ClassMoments, points: Tensor) -> Tensor:
     variance = moments.scatter / moments.count  # (C,)
-    distance = torch.pdist(points).square()  # (C (C-1) / 2,)
+    distance = torch.pdist(points)  # (C (C-1) / 2,)
+    distance = torch.where(distance > moments.noise(), distance, 0).square()
     i, j = torch.triu_indices(len(points), len(points), 1, device=points.device)
     return ((variance[i] + variance[j]) / (2 * distance)).mean()
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ncbook.errors import InputError, unknown
 from ncbook.metrics.collapse import _cdnv, classifier_geometry, mean_geometry, nc1_from, nc3_self_duality, variance_ratio, vci_from
 from ncbook.metrics.common import at_common_size
-from ncbook.metrics.moments import ClassMoments, check_features, check_labels
+from ncbook.metrics.moments import ClassMoments, check_features, check_labels, compute_dtype
 from ncbook.metrics.projection import MeanSpan, predictions, project
 from ncbook.metrics.weak import (
     group_moments,
@@ -67,12 +67,13 @@ def collapse_table(
     if weight is not None:
         weight, bias = _check_head(weight, bias)
         head = partial(predictions, weight=weight, bias=bias)
+    for name, split in {"train": train, "test": train if test is None else test}.items():
+        if not isinstance(split, (tuple, list)) or len(split) not in (2, 3):
+            raise InputError(f"{name} must be (features, labels) or (features, labels, outputs)")
     num_classes = len(weight) if weight is not None else _num_classes(train)
     features, labels, predicted = _check_split("train", train, num_classes, head)
     if num_classes < 2:
         raise InputError("collapse is a relation between classes; there is only one")
-    if weight is not None and weight.shape[1] != features.shape[1]:
-        raise InputError(f"the classifier weight has {weight.shape[1]} columns but the features {features.shape[1]} dimensions")
     moments = ClassMoments.from_features(features, labels, num_classes=num_classes)
     span = MeanSpan.from_moments(moments, weighting=weighting)
     classifier = classifier_geometry(weight) if weight is not None else {}
@@ -213,7 +214,7 @@ def _extract(model: nn.Module, batches: Iterable, layers: list[str] | None, devi
 @contextmanager
 def _taps(model: nn.Module, layers: list[str] | None) -> Iterator[dict[str, Tensor]]:
     """What the layers put out at each forward pass, or without names the input of each linear layer, the last to run last."""
-    modules = {name: module for name, module in model.named_modules() if name}
+    modules = dict(model.named_modules())  # the network itself has the name ""
     taken: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable:
@@ -255,7 +256,7 @@ def _measuring(model: nn.Module, device: torch.device) -> Iterator[None]:
 def _flat(name: str, activation, pooled: bool) -> Tensor:
     if not isinstance(activation, Tensor) or activation.ndim < 2:
         raise InputError(f"layer {name!r} does not put out one tensor with a row a sample")
-    return activation.float().mean((2, 3)) if pooled and activation.ndim == 4 else activation.flatten(1).clone()
+    return activation.to(compute_dtype(activation)).mean((2, 3)) if pooled and activation.ndim == 4 else activation.flatten(1).clone()
 
 
 def _num_classes(split: tuple) -> int:
@@ -267,8 +268,6 @@ def _num_classes(split: tuple) -> int:
 
 def _check_split(name: str, split: tuple, num_classes: int, head: Callable | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Features, labels and predicted labels (both on the CPU) of one split; errors say which split."""
-    if not isinstance(split, (tuple, list)) or len(split) not in (2, 3):
-        raise InputError(f"{name} must be (features, labels) or (features, labels, outputs)")
     try:
         features, labels, _ = check_features(*split[:2], num_classes=num_classes)
         if len(split) == 3:

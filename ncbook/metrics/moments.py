@@ -1,7 +1,7 @@
 """Count, mean and scatter of each class: what V, CDNV, NC2 and NC3 are made of, exact and mergeable.
 
 Why not sums and sums of squares: at a collapse of 1e-10 on features with mean 10 the two large squares agree to twelve digits and their
-difference is rounding. Here a sample of the class is subtracted first (exact in floating point for close numbers), the heavy sums run on
+difference is rounding. Here a value close to the class mean is subtracted first (exact in floating point for close numbers), the heavy sums run on
 the small remainders in the features' own precision, and blocks are merged in float64 by the update of Chan, Golub & LeVeque (1979).
 """
 
@@ -44,11 +44,17 @@ class ClassMoments:
         Raises `InputError` for wrong shapes or types, labels out of range, NaN or infinite features, and classes without samples.
         """
         features, labels, num_classes = check_features(features, labels, num_classes=num_classes)
-        moments = cls.empty(num_classes, features.shape[1], device=features.device)
-        moments.add(features, labels)
+        moments = cls.grouped(features, labels, num_classes)
         moments.check_finite()
         if not allow_missing:
             moments.check_present()
+        return moments
+
+    @classmethod
+    def grouped(cls, features: Tensor, groups: Tensor, num_groups: int) -> "ClassMoments":
+        """`from_features` of features and groups already checked; groups may be empty."""
+        moments = cls.empty(num_groups, features.shape[1], device=features.device)
+        moments.add(features, groups)
         return moments
 
     @classmethod
@@ -155,7 +161,7 @@ class Block(NamedTuple):
     rows: Tensor  # (n,) where they stand in the features
     classes: Tensor  # (g,) the classes that occur, ascending
     index: Tensor  # (n,) position of each row's class in `classes`
-    starts: Tensor  # (g,) first row of each class
+    starts: list[int]  # (g + 1,) where each class begins, and the end
     count: Tensor  # (g,)
     values: Tensor  # (n, d) float32 or float64, a copy that may be changed
 
@@ -174,35 +180,35 @@ def sorted_blocks(features: Tensor, labels: Tensor) -> Iterator[Block]:
     for start in range(0, len(order), size):
         rows = order[start : start + size]
         classes, index, count = torch.unique_consecutive(ordered[start : start + size], return_inverse=True, return_counts=True)
+        starts = [0, *count.cumsum(0).tolist()]
         rows, classes, index, count = (t.to(features.device, non_blocking=True) for t in (rows, classes, index, count))
-        yield Block(rows, classes, index, count.cumsum(0) - count, count, features.index_select(0, rows).to(dtype))
+        yield Block(rows, classes, index, starts, count, features.index_select(0, rows).to(dtype))
 
 
 def subtract(block: Block, shift: Tensor) -> None:
     """Subtract ``shift`` (g, d), one row a class, from the block's values in place."""
-    block.values.sub_(shift if len(shift) == 1 else shift[block.index])
-
-
-def sum_by_class(block: Block, values: Tensor) -> Tensor:
-    """Sums over each class of the block of ``values`` (n, k): a matrix product with the class indicators, (g, k)."""
-    member = torch.arange(len(block.classes), device=values.device)[:, None] == block.index  # (g, n)
-    return member.to(values.dtype) @ values
+    if 8 * len(shift) > len(block.values):
+        block.values.sub_(shift.index_select(0, block.index))
+    else:  # a class is a slice, and a row is broadcast over it without being copied
+        for row, start, end in zip(shift, block.starts, block.starts[1:], strict=False):
+            block.values[start:end].sub_(row)
 
 
 def _block_moments(block: Block) -> tuple[Tensor, Tensor, Tensor]:
-    # Any sample of the class is a good shift: differences of close numbers are exact (Sterbenz), and the shift's own distance to the mean
-    # is taken out again below, at a loss of about a factor 2 in the scatter, never a cancellation of large squares.
-    shift = block.values[block.starts]  # (g, d)
-    subtract(block, shift)
-    offset = sum_by_class(block, block.values).double() / block.count[:, None]  # (g, d)
-    square = squared_norm(block.values)  # (n,) float64
-    scatter = torch.zeros_like(offset[:, 0]).index_add_(0, block.index, square) - block.count * offset.square().sum(1)
-    return block.count, shift.double() + offset, scatter.clamp_min(0)
+    # First a sample of each class is subtracted, which is exact for a class that has collapsed (Sterbenz) and leaves 0 for one that is
+    # constant; then the mean of the differences, so that an odd first sample costs no digits. Nothing large is taken from something large.
+    member = torch.arange(len(block.classes), device=block.index.device)[:, None] == block.index  # (g, n)
+    sample = block.values[block.starts[:-1]]  # (g, d)
+    subtract(block, sample)
+    offset = member.to(block.values.dtype) @ block.values / block.count[:, None]  # (g, d)
+    subtract(block, offset)
+    scatter = torch.zeros_like(block.count, dtype=torch.float64).index_add_(0, block.index, squared_norm(block.values))
+    return block.count, sample.double() + offset.double(), scatter
 
 
 def squared_norm(values: Tensor) -> Tensor:
-    """Squared length of each row, summed in float64: no overflow, no underflow to a silent zero."""
-    return torch.linalg.vector_norm(values, dim=1, dtype=torch.float64).square()
+    """Squared length of each row (n,) as float64."""
+    return torch.linalg.vector_norm(values, dim=1).double().square()
 
 
 def compute_dtype(features: Tensor) -> torch.dtype:
@@ -233,7 +239,11 @@ def check_features(features, labels, *, num_classes: int | None = None) -> tuple
     if features.dtype == torch.bool or features.is_complex():
         raise InputError(f"features must be real numbers, not {features.dtype}")
     labels, num_classes = check_labels(labels, samples=len(features), num_classes=num_classes)
-    return features.detach(), labels, num_classes
+    features = features.detach()
+    # Squares of numbers below 1e-19 vanish in float32, and zero variance would look like collapse. A few rows answer nearly always.
+    if features.dtype in (torch.float32, torch.bfloat16) and all(bool((part.abs() < 1e-12).all()) for part in (features[:64], features)):
+        features = features.double()
+    return features, labels, num_classes
 
 
 def check_labels(labels: Tensor, *, samples: int, num_classes: int | None = None, what: str = "labels") -> tuple[Tensor, int]:

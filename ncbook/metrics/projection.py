@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ncbook.errors import InputError
 from ncbook.metrics.moments import EPS64, ClassMoments, compute_dtype, exact_matmul, sorted_blocks, squared_norm, subtract
 
 
@@ -65,22 +66,25 @@ def project(features: Tensor, labels: Tensor, moments: ClassMoments, span: MeanS
     dtype = compute_dtype(features)
     shift = moments.mean.to(dtype)  # (C, d), rounded ...
     rounding = shift.double() - moments.mean  # ... and by how much, to be put back after the projection
-    basis = torch.cat([span.basis / span.variance.sqrt(), centres.basis], dim=1)  # (d, r + r')
+    whiten = span.basis / span.variance.sqrt()  # (d, r)
+    unit = centres.variance.sum().sqrt()  # distances in units of the means' spread, far from underflow
+    basis = whiten if centres is span else torch.cat([whiten, centres.basis / unit], dim=1)  # (d, r) or (d, r + r')
     back = (rounding @ basis).to(dtype)  # (C, r + r')
-    basis = basis.to(dtype)
-    own = (moments.mean - centres.centre) @ centres.basis  # (C, r')
+    basis = basis.T.to(dtype).contiguous()  # (r + r', d): products with few columns run fastest with the short side first
+    points = centres.coordinates / unit  # (C, r')
+    own = (moments.mean - centres.centre) @ centres.basis / unit  # (C, r')
     # |m_y - mu_k|^2 in the span; what lies outside is the same for all k.
-    gap = torch.cdist(own, centres.coordinates, compute_mode="donot_use_mm_for_euclid_dist").square().to(dtype)  # (C, C)
-    towards = 2 * centres.coordinates.T.to(dtype)  # (r', C)
+    gap = torch.cdist(own, points, compute_mode="donot_use_mm_for_euclid_dist").square().to(dtype)  # (C, C)
+    towards = 2 * (points * span.variance.sqrt() / unit if centres is span else points).T.to(dtype)  # (r', C)
 
     whitened = torch.zeros_like(moments.scatter)
     nearest = torch.empty(len(features), dtype=torch.int64, device=features.device)
     with torch.no_grad(), exact_matmul(features.device):
         for block in sorted_blocks(features, labels):
             subtract(block, shift[block.classes])
-            seen = block.values @ basis + back[block.classes][block.index]  # (n, r + r')
+            seen = (basis @ block.values.T).T + back[block.classes][block.index]  # (n, r + r')
             whitened.index_add_(0, block.classes[block.index], squared_norm(seen[:, : span.rank]))
-            distance = gap[block.classes][block.index] - seen[:, span.rank :] @ towards  # (n, C)
+            distance = gap[block.classes][block.index] - seen[:, -len(towards) :] @ towards  # (n, C)
             nearest[block.rows] = distance.argmin(1)
     return Projected(whitened, nearest)
 
@@ -95,14 +99,16 @@ def nearest_centre(features: Tensor, near: Tensor, centres: Tensor) -> Tensor:
     """
     dtype = compute_dtype(features)
     shift = centres.to(dtype)  # (C, d)
-    gap = torch.cdist(shift.double(), centres, compute_mode="donot_use_mm_for_euclid_dist").square().to(dtype)  # (C, C)
-    towards = 2 * (centres - centres.mean(0)).T.to(dtype)  # (d, C)
+    centred = centres - centres.mean(0)
+    unit = centred.norm(dim=1).max().clamp_min(torch.finfo(torch.float64).tiny)  # as in `project`
+    gap = (torch.cdist(shift.double(), centres, compute_mode="donot_use_mm_for_euclid_dist") / unit).square().to(dtype)  # (C, C)
+    towards = (2 * centred / unit).to(dtype)  # (C, d)
     nearest = torch.empty(len(features), dtype=torch.int64, device=features.device)
     with torch.no_grad(), exact_matmul(features.device):
         for block in sorted_blocks(features, near):
             subtract(block, shift[block.classes])
-            nearest[block.rows] = (gap[block.classes][block.index] - block.values @ towards).argmin(1)
-    return nearest
+            nearest[block.rows] = (gap[block.classes][block.index] - (towards @ block.values.T).T / unit.to(dtype)).argmin(1)
+    return nearest.to(near.device)
 
 
 def predictions(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -111,6 +117,8 @@ def predictions(features: Tensor, weight: Tensor, bias: Tensor | None = None) ->
     >>> predictions(torch.eye(2), torch.zeros(2, 2), torch.tensor([1.0, 0.0])).tolist()
     [0, 0]
     """
+    if weight.shape[1] != features.shape[1]:
+        raise InputError(f"the classifier weight has {weight.shape[1]} columns but the features {features.shape[1]} dimensions")
     dtype = compute_dtype(features)
     weight = weight.detach().to(features.device, dtype)
     bias = torch.zeros_like(weight[:, 0]) if bias is None else bias.detach().to(features.device, dtype)

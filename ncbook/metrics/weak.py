@@ -23,7 +23,7 @@ def group_moments(features: Tensor, groups: Tensor, labels: Tensor, moments: Cla
     """
     if torch.equal(groups.cpu(), labels.cpu()):
         return moments
-    return ClassMoments.from_features(features, groups, num_classes=moments.count.numel(), allow_missing=True)
+    return ClassMoments.grouped(features, groups, moments.count.numel())
 
 
 def variance_ratio_train_means(moments: ClassMoments, train: ClassMoments, *, weighting: str = "class") -> Tensor:
@@ -84,7 +84,7 @@ def weak_kmeans(features: Tensor, nearest: Tensor, train: ClassMoments, *, steps
     """
     centres, cluster = train.mean, nearest
     for _ in range(steps):
-        groups = ClassMoments.from_features(features, cluster, num_classes=len(centres), allow_missing=True)
+        groups = ClassMoments.grouped(features, cluster, len(centres))
         centres = torch.where(groups.count[:, None] > 0, groups.mean, centres)
         moved = nearest_centre(features, cluster, centres)
         if int((moved != cluster).sum()) <= len(features) // 1000:

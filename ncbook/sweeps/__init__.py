@@ -1,23 +1,36 @@
 """`sweep`: an experiment over a grid of parameters, each run computed once and then read from the store."""
 
 from collections.abc import Callable
+from inspect import signature
 
 import pandas as pd
 
 from ncbook import settings
 from ncbook.errors import InputError
 from ncbook.sweeps import store
+from ncbook.sweeps.key import canonical, check_function
 from ncbook.sweeps.pool import Run, SweepError, call, finish
 
 __all__ = ["Run", "SweepError", "call", "finish", "plan", "sweep"]
 
 
 def plan(function: Callable, grid: list[dict], *, device: str | None = None, seconds: Callable[[dict], float] | None = None) -> list[Run]:
-    """The runs of a grid, with the estimate `seconds(parameters)` of what each takes on one core."""
+    """The runs of a grid, with the estimate `seconds(parameters)` of what each takes on one core. What cannot run is an `InputError` here."""
+    check_function(function)
     if not grid:
         raise InputError(f"the grid of {function.__qualname__} is empty; give at least one value of each parameter.")
-    device = settings.device(device)
-    return [Run(function, parameters, device, seconds(parameters) if seconds else 1.0) for parameters in grid]
+    device, runs, seen = settings.device(device), [], set()
+    for parameters in grid:
+        run = Run(function, canonical(parameters), device, seconds(parameters) if seconds else 1.0)
+        try:
+            signature(function).bind(**run.parameters, device=device)
+        except TypeError as error:
+            raise InputError(f"{run} cannot be called: {error}; a run gets the grid's parameters and device={device!r}.") from error
+        if run.key in seen:
+            raise InputError(f"the grid has this run twice: {run}; remove the doubled value.")
+        seen.add(run.key)
+        runs.append(run)
+    return runs
 
 
 def sweep(
@@ -48,8 +61,6 @@ def read(planned: list[Run]) -> pd.DataFrame:
             raise InputError(f"{run} is not in the store; run the sweep first.")
         table, info = found
         infos.append(info)
-        if doubled := set(run.parameters) & set(table.columns):
-            raise InputError(f"{run.experiment} returns a column named like a parameter: {', '.join(sorted(doubled))}; rename it.")
         for position, (name, value) in enumerate(run.parameters.items()):
             table.insert(position, name, [value] * len(table))
         tables.append(table)

@@ -10,10 +10,13 @@ import dis
 import hashlib
 import inspect
 import json
+import re
+import sysconfig
 import textwrap
 import types
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 from ncbook.errors import InputError
@@ -32,8 +35,8 @@ def digest(value) -> str:
 def canonical(parameters: dict) -> dict:
     """Parameters as JSON keeps them, so that 1 from YAML and 1 from NumPy give one key; anything else is an `InputError`."""
     try:
-        return json.loads(json.dumps(parameters, sort_keys=True, allow_nan=False, default=lambda x: x.item()))
-    except (TypeError, ValueError, AttributeError) as error:
+        return json.loads(json.dumps(parameters, allow_nan=False, default=lambda x: x.item()))
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:  # RuntimeError: a tensor of several values
         raise InputError(f"parameters must be numbers, texts, true/false, null or lists of them: {parameters} ({error}).") from error
 
 
@@ -65,34 +68,53 @@ def torch_version() -> str:
         return "none"
 
 
-def _data(parameters: dict) -> str | None:
-    if "dataset" not in parameters:
-        return None
+def _data(parameters: dict) -> list[str]:
+    """Fingerprints of the sets that parameters name: of ``dataset``, ``test_dataset`` and the like, each a name or a list of names."""
+    values = [value for name, value in sorted(parameters.items()) if name.endswith("dataset")]
+    if not values:
+        return []
     from ncbook.data.files import fingerprint
 
-    return fingerprint(parameters["dataset"])
+    return [fingerprint(name) for value in values for name in (value if isinstance(value, list) else [value])]
 
 
-@lru_cache(maxsize=None)  # the code that this process has loaded is the code that counts
+def check_function(function) -> None:
+    """An `InputError` for what has neither a name nor a source of its own."""
+    if not isinstance(function, types.FunctionType) or function.__name__ == "<lambda>":
+        raise InputError(f"an experiment is a function made by `def`, not {function!r}.")
+
+
 def code_of(function) -> str:
-    """Digest of the code behind `function`: see the module's first lines. A function typed in a notebook cell counts with its helpers."""
-    if function.__module__.startswith("ncbook."):
-        return module_code(Path(inspect.getsourcefile(function)))
-    return digest(_cell_function(function, set()))
+    """Digest of the code behind `function`: see the module's first lines. A function typed in a notebook cell counts with its helpers.
+
+    Files are looked at each time, since workers import what they hold now, whatever this process loaded before.
+    """
+    check_function(function)
+    file = _file(function.__module__)
+    return module_code(file) if file else digest(_cell_function(function, set()))
 
 
 def module_code(path: Path) -> str:
-    """Digest of a module of the package and of all the modules of the package that it reaches by import."""
-    reached, waiting = set(), [path.resolve()]
+    """Digest of a module and of all modules that it reaches by import: those of the package, and a user's module's own neighbours."""
+    reached, waiting = {}, [path.resolve()]
     while waiting:
         if (here := waiting.pop()) not in reached:
-            reached.add(here)
-            waiting += _imports(here)
-    return digest({str(p.relative_to(PACKAGE)): _syntax(p) for p in sorted(reached) if p not in NOT_RESULTS})
+            stat = here.stat()
+            reached[here], names = _parsed(here, (stat.st_mtime_ns, stat.st_size))
+            waiting += _files(names, ours=here.is_relative_to(PACKAGE))
+    named = {p: str(p.relative_to(PACKAGE)) if p.is_relative_to(PACKAGE) else p.name for p in reached if p not in NOT_RESULTS}
+    return digest(sorted([name, reached[p]] for p, name in named.items()))
 
 
-def _syntax(path: Path) -> str:
-    return digest(without_docstrings(ast.parse(path.read_text(encoding="utf-8"))))
+@cache
+def _parsed(path: Path, changed: tuple) -> tuple[str, list[str]]:
+    """Digest of a file's code, and the names that it imports; read again when it has changed."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    package, folder = [], path.parent
+    while (folder / "__init__.py").is_file():
+        package, folder = [folder.name, *package], folder.parent
+    names = _imports(tree, package)
+    return digest(without_docstrings(tree)), names
 
 
 def without_docstrings(tree: ast.AST) -> str:
@@ -109,59 +131,96 @@ def without_docstrings(tree: ast.AST) -> str:
     return ast.unparse(tree)
 
 
-def _imports(path: Path) -> list[Path]:
+def _imports(tree: ast.AST, package: list[str] | None = None) -> list[str]:
+    """Names of the modules that a syntax tree imports, wherever it does; relative ones start from `package`.
+
+    ``from a.b import c`` gives a.b.c where that is a module, else a.b. A text that names a module of ncbook counts as well: so do the
+    lazy menus and `import_module` ask for it.
+    """
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [_module(alias.name) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            # `from ncbook.data import files` names a module, `from ncbook.data.files import check` a name in one
-            found += [_module(f"{node.module}.{alias.name}") or _module(node.module) for alias in node.names]
-    return [p for p in found if p is not None]
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if package and node.level else []
+            base = ".".join([*above, node.module] if node.module else above)
+            found += [name if _file(name := f"{base}.{alias.name}") else base for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"ncbook(\.\w+)+", node.value):
+            found.append(node.value)
+    return found
 
 
-def _module(name: str) -> Path | None:
-    if name.split(".")[0] != "ncbook":
+def _files(names: list[str], *, ours: bool) -> list[Path]:
+    """Files of the names whose code counts; a module of the package (`ours`) counts modules of the package only."""
+    return [file for name in names if (not ours or name.split(".")[0] == "ncbook") and (file := _file(name))]
+
+
+def _file(name: str) -> Path | None:
+    """The file of a module of ncbook or of the user's own; ``None`` for an installed one, and for what is not a module."""
+    top, *rest = name.split(".")
+    if (base := PACKAGE if top == "ncbook" else _own(top)) is None:
         return None
-    base = PACKAGE.joinpath(*name.split(".")[1:])
-    return next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()), None)
+    base = base.joinpath(*rest)
+    return next((p for p in (base.with_name(base.name + ".py"), base / "__init__.py") if p.is_file()), None)
+
+
+@cache
+def _own(top: str) -> Path | None:
+    """Where a top-level module of the user's own lies, without its suffix; ``None`` for what was installed or comes with Python."""
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):  # __main__ has no spec
+        return None
+    if top == "__main__" or spec is None or not spec.has_location or not spec.origin.endswith(".py"):
+        return None
+    place = Path(spec.origin).resolve()
+    place = place.parent if place.name == "__init__.py" else place.with_suffix("")
+    installed = {"site-packages", "dist-packages"} & set(place.parts) or place.is_relative_to(Path(sysconfig.get_path("stdlib")).resolve())
+    return None if installed or any(place.parent.glob("*.dist-info")) else place
 
 
 def _cell_function(function, seen: set) -> list:
-    """Source of a function that no module holds, of its helper functions, and of what it reaches in the package.
+    """Code of a function that no file holds, of its helper functions, and of the modules of ncbook or of the user's own that it uses.
 
     A global that is neither an import nor a function would change results without changing any key, so it is refused.
     `inspect.getclosurevars` misses globals inside comprehensions, hence the walk through the nested code objects.
     """
+    function = inspect.unwrap(function)
     if function in seen:
         return []
     seen.add(function)
     try:
-        source = textwrap.dedent(inspect.getsource(function))
-    except (OSError, TypeError) as error:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError) as error:
         raise InputError(f"cannot read the source of {function.__qualname__}; define it in a notebook cell or a file.") from error
     if function.__closure__:
         raise InputError(f"{function.__qualname__} keeps {', '.join(function.__code__.co_freevars)} from around it; pass it as a parameter.")
-    parts = [without_docstrings(ast.parse(source))]
-    for name in sorted(_globals_read(function.__code__)):
+    parts = [module_code(file) for file in _files(_imports(tree), ours=False)]
+    around = {node.id for decorator in tree.body[0].decorator_list for node in ast.walk(decorator) if isinstance(node, ast.Name)}
+    parts += [without_docstrings(tree), repr((function.__defaults__, function.__kwdefaults__))]
+    for name in sorted(_globals_read(function.__code__) | around):
         if name not in function.__globals__:
             if hasattr(builtins, name):
                 continue
             raise InputError(f"{function.__qualname__} uses {name!r}, which is not defined.")
         value = function.__globals__[name]
-        home = getattr(value, "__name__" if isinstance(value, types.ModuleType) else "__module__", None)
-        if isinstance(home, str) and home.split(".")[0] == "ncbook":
-            path = _module(home)
-            parts.append(module_code(path) if path else home)
-        elif isinstance(value, types.FunctionType) and value.__module__ == function.__module__:
-            parts += _cell_function(value, seen)
-        elif isinstance(value, types.ModuleType) or (callable(value) and home != function.__module__ and hasattr(value, "__qualname__")):
-            parts.append(f"{name} = {home}")
-        else:
+        if callable(value):
+            value = inspect.unwrap(value)  # of its decorators, whose names are in its source
+        home = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+        if not (isinstance(value, types.ModuleType) or callable(value) and hasattr(value, "__qualname__")):
             raise InputError(f"{function.__qualname__} reads the notebook's variable {name!r}, which no run key sees; pass it as a parameter.")
+        if home != function.__module__:
+            file = _file(home) if home else None
+            parts.append(module_code(file) if file else f"{name} = {home}")
+        elif isinstance(value, types.FunctionType):
+            parts += _cell_function(value, seen)
+        else:
+            raise InputError(f"{function.__qualname__} uses the notebook's {name!r}; define it inside the function, or import it from a file.")
     return parts
 
 
 def _globals_read(code: types.CodeType) -> set[str]:
-    names = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    loads = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+    own = {i.argval for i in dis.get_instructions(code) if i.opname == "STORE_NAME"}  # of the body of a class
+    names = {i.argval for i in dis.get_instructions(code) if i.opname in loads and i.argval not in own and not i.argval.startswith("__")}
     return names.union(*(_globals_read(c) for c in code.co_consts if isinstance(c, types.CodeType)))

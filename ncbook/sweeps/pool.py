@@ -3,13 +3,16 @@
 import os
 import platform
 import resource
+import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
-from concurrent.futures import TimeoutError as Expired
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, cached_property
 from multiprocessing import get_context
 
 import cloudpickle
@@ -18,8 +21,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ncbook import settings
+from ncbook.errors import InputError
+from ncbook.paths import runs, writable
 from ncbook.sweeps import store
-from ncbook.sweeps.key import canonical, name_of, run_key
+from ncbook.sweeps.key import code_of, name_of, run_key
+
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class Run:
     def experiment(self) -> str:
         return name_of(self.function)
 
-    @property
+    @cached_property  # the code may be edited while runs are at work; a run keeps the key that it was planned with
     def key(self) -> str:
         return run_key(self.function, self.parameters, device=self.device)
 
@@ -44,7 +51,7 @@ class Run:
 
 
 class SweepError(RuntimeError):
-    """Some runs failed; the others are finished and kept. `failures` holds each failed run, its error and the worker's traceback."""
+    """Some runs failed; the others are finished and kept. `failures` holds each failed run, its error and the worker's traceback ("" where the error says it all)."""
 
     def __init__(self, failures: list[tuple[Run, str, str]], total: int):
         self.failures = failures
@@ -55,16 +62,22 @@ class SweepError(RuntimeError):
         super().__init__(f"{len(failures)} of {total} runs failed; the others are kept. " + "".join(lines).rstrip())
 
 
-def call(pickled: bytes, parameters: dict, device: str) -> tuple[pd.DataFrame, dict]:
-    """Compute one run in this process: the table, and what it took. Importable under spawn and by other executors."""
-    one_thread()
-    import torch
+def call(pickled: bytes, parameters: dict, device: str, code: str | None = None) -> tuple[str | None, dict]:
+    """Compute one run in this process: the table as CSV, and what it took; or None, and its ``error`` and ``log``.
 
-    torch.set_num_threads(1)
-    start = time.perf_counter()
-    table = cloudpickle.loads(pickled)(**parameters, device=device)
-    if not isinstance(table, pd.DataFrame):
-        raise TypeError(f"an experiment returns a pandas DataFrame, not {type(table).__name__}.")
+    Importable under spawn and by other executors, and it returns texts only: whatever an experiment raises or returns, and whether or not
+    that can be pickled, it loses its own run alone. `code` is the digest that the run was planned with, where files hold the code.
+    """
+    torch, start = prepare_worker(), time.perf_counter()
+    try:
+        function = cloudpickle.loads(pickled)
+        if code and code != _code_as_loaded(function):
+            raise InputError("its code was edited after the sweep began; run it again.")
+        text = _text(function(**parameters, device=device), parameters)
+    except InputError as error:
+        return None, {"error": str(error), "log": ""}
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - see above
+        return None, {"error": f"{type(error).__name__}: {error}", "log": traceback.format_exc()}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     took = {
         "seconds": round(time.perf_counter() - start, 3),
@@ -76,13 +89,47 @@ def call(pickled: bytes, parameters: dict, device: str) -> tuple[pd.DataFrame, d
         "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    return table, took
+    return text, took
 
 
-def one_thread() -> None:
-    """Before torch or NumPy is imported: two threads beside other jobs took five times as long as one."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = "1"
+def prepare_worker():
+    """Import torch with one thread, before any run's clock starts."""
+    os.environ.update(ONE_THREAD)
+    import torch
+
+    torch.set_num_threads(1)
+    return torch
+
+
+@cache  # a worker computes with the files as they were when it imported them
+def _code_as_loaded(function) -> str:
+    return code_of(function)
+
+
+def _text(table, parameters: dict) -> str:
+    """The CSV of what an experiment returned; an `InputError` for what a CSV would not hold."""
+    if not isinstance(table, pd.DataFrame) or table.empty:
+        raise InputError(f"an experiment returns a DataFrame of at least one row, not {type(table).__name__} {table if table is None else ''}".rstrip())
+    if any(name is not None for name in table.index.names):
+        raise InputError(f"the index {', '.join(map(str, table.index.names))} of the table would be lost; return table.reset_index().")
+    if doubled := set(parameters) & set(table.columns):
+        raise InputError(f"a column of the table is named like a parameter: {', '.join(sorted(doubled))}; rename it.")
+    return store.to_csv(table)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """What starts within has one thread from its first import on: two threads beside other jobs took five times as long as one."""
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def missing(planned: list[Run]) -> list[Run]:
@@ -99,32 +146,23 @@ def finish(planned: list[Run], *, jobs: int | None = None, timeout: float | None
     todo = sorted(missing(planned), key=lambda run: -run.seconds)
     if not todo:
         return 0
-    store.writable(store.runs())
+    writable(runs())
     from pebble import ProcessPool
 
     failures = []
-    one_thread()  # the workers inherit it
-    workers = min(settings.jobs(jobs), len(todo))
+    workers = min(settings.jobs(jobs, on=todo[0].device), len(todo))
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     console.print(f"training {len(todo)} runs, {workers} at a time", highlight=False)
-    with Progress(*columns, console=console) as bar, ProcessPool(workers, context=get_context("spawn")) as pool:
-        task = bar.add_task(name_of(todo[0].function).split(".")[0], total=len(todo))
-        waiting = {}
-        for run in todo:
-            arguments = (cloudpickle.dumps(run.function), canonical(run.parameters), run.device)
-            waiting[pool.schedule(call, args=arguments, timeout=timeout)] = run
+    workers_pool = ProcessPool(workers, initializer=prepare_worker, context=get_context("spawn"))
+    with one_thread(), Progress(*columns, console=console) as bar, workers_pool as pool:
+        task = bar.add_task(todo[0].experiment.split(".")[0], total=len(todo))
         try:
+            waiting = {pool.schedule(call, args=_order(run), timeout=timeout): run for run in todo}
             for future in as_completed(waiting):
                 run = waiting[future]
-                try:
-                    table, took = future.result()
-                except Expired:
-                    failures.append((run, f"it ran past its time limit of {timeout:g} s", ""))
-                except Exception as error:  # noqa: BLE001 - whatever an experiment raises is reported, and loses this run only
-                    failures.append((run, f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))))
-                else:
-                    store.write(run.experiment, run.key, table, {"parameters": canonical(run.parameters), "device": run.device, **took})
+                if failure := _keep(run, future, timeout):
+                    failures.append((run, *failure))
                 bar.update(task, advance=1, description=run.experiment.split(".")[0])
         except BaseException:
             pool.stop()
@@ -132,3 +170,29 @@ def finish(planned: list[Run], *, jobs: int | None = None, timeout: float | None
     if failures:
         raise SweepError(failures, len(todo))
     return len(todo)
+
+
+def _order(run: Run) -> tuple:
+    """The arguments of `call` for a run."""
+    in_a_file = run.function.__module__ != "__main__"
+    return cloudpickle.dumps(run.function), run.parameters, run.device, code_of(run.function) if in_a_file else None
+
+
+def _keep(run: Run, future, timeout: float | None) -> tuple[str, str] | None:
+    """Put a run that has ended into the store; its error and log if there is nothing to put."""
+    try:
+        text, info = future.result()
+        if text is None:
+            return info["error"], info["log"]
+        store.write(run.experiment, run.key, text, {"parameters": run.parameters, "device": run.device, **info})
+    except TimeoutError:
+        return f"it ran past its time limit of {timeout:g} s", ""
+    except BrokenProcessPool:
+        return 'the workers did not start; in a script, call sweep below `if __name__ == "__main__":`, since each of them imports it', ""
+    except Exception as error:  # noqa: BLE001 - of the pool or the disk
+        code = getattr(error, "exitcode", None)
+        if code is not None:
+            how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended by exit code {code}"
+            return f"its process was {how}" + ("; did the memory run out?" if code == -signal.SIGKILL else ""), ""
+        return f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
+    return None

@@ -1,6 +1,6 @@
 """The table store: one folder a finished run, ``data/runs/<experiment>/<key>/`` with ``table.csv`` and ``run.json``.
 
-A run is there completely or not at all: it is written aside and renamed, and read only when its checksum holds.
+A run is there completely or not at all: it is written aside and renamed, and read only when its checksum, over both files, holds.
 """
 
 import hashlib
@@ -8,13 +8,16 @@ import io
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
+from uuid import uuid4
 
 import pandas as pd
 
-from ncbook.errors import InputError
-from ncbook.paths import runs, writable
+from ncbook.paths import runs
+
+
+# pandas reads back the digits that it wrote when asked to, and from 3.1 on without being asked
+EXACT = {"float_precision": "round_trip"} if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1) else {}
 
 
 def folder(experiment: str, key: str) -> Path:
@@ -33,7 +36,7 @@ def from_csv(text: str) -> pd.DataFrame:
     >>> from_csv(to_csv(pd.DataFrame({"a": [0.1, float("nan")]}))).a[0] == 0.1
     np.True_
     """
-    return pd.read_csv(io.StringIO(text), float_precision="round_trip", keep_default_na=False, na_values=[""])
+    return pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""], low_memory=False, **EXACT)
 
 
 def read(experiment: str, key: str) -> tuple[pd.DataFrame, dict] | None:
@@ -41,38 +44,34 @@ def read(experiment: str, key: str) -> tuple[pd.DataFrame, dict] | None:
     here = folder(experiment, key)
     try:
         info = json.loads((here / "run.json").read_text(encoding="utf-8"))
-        text = (here / "table.csv").read_bytes()
-        if hashlib.sha256(text).hexdigest() == info["sha256"]:
-            return from_csv(text.decode()), info
-    except (OSError, ValueError, KeyError):
+        text = (here / "table.csv").read_bytes().decode()
+        if info.pop("sha256") == _checksum(text, info):
+            return from_csv(text), info
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         pass
     return None
 
 
-def info(experiment: str, key: str) -> dict | None:
-    """The ``run.json`` of a finished run, without reading its table."""
-    try:
-        return json.loads((folder(experiment, key) / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def write(experiment: str, key: str, table: pd.DataFrame, info: dict) -> None:
-    """Keep a finished run. Two processes that finish the same run keep one of the two, whole."""
-    if table.empty:
-        raise InputError(f"{experiment} returned an empty table; an experiment returns at least one row.")
-    text = to_csv(table).encode()
-    info = {**info, "sha256": hashlib.sha256(text).hexdigest()}
+def write(experiment: str, key: str, text: str, info: dict) -> None:
+    """Keep a finished run: its table as `to_csv` wrote it. Two processes that finish the same run keep one of the two, whole."""
     target = folder(experiment, key)
-    aside = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=writable(target.parent)))
+    aside = target.with_name(f".{key}-{uuid4().hex[:8]}")
+    aside.mkdir(parents=True)
     try:
-        durable_write(aside / "table.csv", text)
-        durable_write(aside / "run.json", (json.dumps(info, indent=1, sort_keys=True) + "\n").encode())
-        if target.exists():
-            shutil.rmtree(target)  # what is there could not be read, or is this very run
-        aside.rename(target)
+        durable_write(aside / "table.csv", text.encode())
+        durable_write(aside / "run.json", (json.dumps({**info, "sha256": _checksum(text, info)}, indent=1) + "\n").encode())
+        try:
+            aside.rename(target)
+        except OSError:  # there is one already: kept by another process a moment ago, or not whole
+            if read(experiment, key) is None:
+                shutil.rmtree(target)
+                aside.rename(target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _checksum(text: str, info: dict) -> str:
+    return hashlib.sha256((json.dumps(info, sort_keys=True) + text).encode()).hexdigest()
 
 
 def durable_write(path: Path, content: bytes) -> None:

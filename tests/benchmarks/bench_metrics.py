@@ -44,11 +44,11 @@ def textbook(values: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
     }
 
 
-def best(function, repeats: int) -> float:
+def best(repeats: int, function, *args, **options) -> float:
     times = []
     for _ in range(repeats):
         start = perf_counter()
-        function()
+        function(*args, **options)
         times.append(perf_counter() - start)
     return min(times)
 
@@ -62,10 +62,10 @@ def main(shapes) -> None:
         fast = collapse_table((values, labels), kmeans=False).iloc[0]
         difference = max(abs(fast[name] / slow[name] - 1) if slow[name] else abs(fast[name]) for name in slow)
         assert difference < 1e-4, f"{n}, {d}, {classes}: {slow} against {fast.to_dict()}"
-        old = best(lambda: textbook(values, labels), 2)
-        new = best(lambda: collapse_table((values, labels), kmeans=False), 5)
-        everything = best(lambda: collapse_table((values, labels)), 2)
-        read = best(values.sum, 5)
+        old = best(2, textbook, values, labels)
+        new = best(5, collapse_table, (values, labels), kmeans=False)
+        everything = best(2, collapse_table, (values, labels))
+        read = best(5, values.sum)
         print(f"{f'{n}, {d}, {classes}':>16} {old:11.3f} {new:9.3f} {old / new:6.1f} {new / read:10.1f} {everything:14.3f} {difference:19.1e}")
 
 

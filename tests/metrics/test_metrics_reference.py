@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from slow_reference import reference
+from metrics_reference import reference
 
 from ncbook.metrics import METRICS, at_common_size, collapse_table, he_su_separation, nc1
 

@@ -1,0 +1,193 @@
+"""The torchmetrics classes: batches, merging, processes, state."""
+
+import pickle
+
+import pytest
+import torch
+import torch.multiprocessing as processes
+
+from ncbook.errors import InputError
+from ncbook.metrics import ClassMeans, ClassMoments, Collapse, collapse_table
+
+FIRST = ["variance_ratio", "cdnv", "nc2_equinorm", "nc2_equiangularity", "nc2_max_angle", "nc3_self_duality"]
+FIRST += ["nc2_equinorm_classifier", "nc2_equiangularity_classifier", "nc2_max_angle_classifier"]
+SECOND = ["nc1", "he_su_separation", "rank", "nc4_ncc_mismatch", "ncc_error", "error", "weak_nearest_mean"]
+CLASSES, D = 5, 8
+
+
+def data(seed=0, n=150, spread=0.8):
+    generator = torch.Generator().manual_seed(seed)
+    means = 3 + torch.randn(CLASSES, D, generator=torch.Generator().manual_seed(7))
+    labels = torch.randperm(n, generator=generator) % CLASSES
+    return means[labels] + spread * torch.randn(n, D, generator=generator), labels
+
+
+def head():
+    generator = torch.Generator().manual_seed(3)
+    return {"weight": torch.randn(CLASSES, D, generator=generator), "bias": torch.randn(CLASSES, generator=generator)}
+
+
+def stream(metric, features, labels, size):
+    for part in zip(features.split(size), labels.split(size), strict=True):
+        metric.update(*part)
+    return metric
+
+
+def close(found, wanted, names):
+    assert set(found) == set(names)
+    for name in names:
+        assert found[name].dtype == torch.float64 and found[name].ndim == 0
+        assert found[name].item() == pytest.approx(wanted[name], rel=1e-6, abs=1e-12), name
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 150])
+@pytest.mark.parametrize("weighting", ["class", "sample"])
+def test_streaming_equals_the_table(size, weighting):
+    (H, y), (H2, y2), last = data(), data(1, n=83), head()
+    wanted = collapse_table((H, y), (H2, y2), **last, weighting=weighting)
+    train = stream(ClassMeans(CLASSES, D, weight=last["weight"], weighting=weighting), H, y, size)
+    test = stream(ClassMeans(CLASSES, D, weight=last["weight"], weighting=weighting), H2, y2, size)
+    close(train.compute(), wanted.iloc[0], FIRST)
+    close(test.compute(), wanted.iloc[1], FIRST)
+    close(stream(Collapse(train.moments(), **last, weighting=weighting), H, y, size).compute(), wanted.iloc[0], SECOND)
+    second = Collapse(test.moments(), centres=train.moments(), **last, weighting=weighting)
+    close(stream(second, H2, y2, size).compute(), wanted.iloc[1], SECOND)
+
+
+def test_streaming_is_as_precise():
+    H, y = data(spread=1e-5)
+    H = H + 10
+    means = stream(ClassMeans(CLASSES, D), H, y, 16)
+    exact = collapse_table((H.double(), y))
+    assert means.compute()["variance_ratio"].item() == pytest.approx(exact["variance_ratio"][0], rel=1e-5) and exact["variance_ratio"][0] < 1e-9
+    collapse = stream(Collapse(means.moments()), H, y, 16)
+    assert collapse.compute()["nc1"].item() == pytest.approx(exact["nc1"][0], rel=1e-5)
+    assert collapse.compute()["weak_nearest_mean"].item() == pytest.approx(exact["weak_nearest_mean"][0], rel=1e-5)
+
+
+def test_merge_state_in_any_order():
+    H, y = data()
+    whole = stream(ClassMeans(CLASSES, D), H, y, 150)
+    parts = [stream(ClassMeans(CLASSES, D), a, b, 10) for a, b in zip(H.split(60), y.split(60), strict=True)]
+    second = [stream(Collapse(whole.moments(), **head()), a, b, 10) for a, b in zip(H.split(60), y.split(60), strict=True)]
+    for group, alone in ((parts, whole), (second, stream(Collapse(whole.moments(), **head()), H, y, 150))):
+        group[2].merge_state(group[0])
+        group[2].merge_state(group[1])
+        wanted = {name: value.item() for name, value in alone.compute().items()}
+        close(group[2].compute(), wanted, wanted)
+
+
+def test_forward_updates_and_has_no_value():
+    H, y = data()
+    means = ClassMeans(CLASSES, D)
+    assert means(H[:3], y[:3]) is None  # three samples cannot have five classes
+    assert means(H[3:], y[3:]) is None
+    assert means.moments().count.sum() == 150
+    wanted = collapse_table((H, y)).iloc[0]
+    close(means.compute(), wanted, FIRST[:5])
+
+
+def test_reset_state_dict_and_pickle():
+    H, y = data()
+    means = stream(ClassMeans(CLASSES, D), H, y, 50)
+    before = means.compute()
+    means.persistent(True)
+    copy = ClassMeans(CLASSES, D)
+    copy.persistent(True)
+    copy.load_state_dict(means.state_dict())
+    copy._update_count = 1  # torchmetrics does not save it, and warns without
+    assert copy.compute() == before
+    assert pickle.loads(pickle.dumps(means)).compute() == before
+    means.reset()
+    assert means.packed.abs().sum() == 0
+    assert stream(means, H, y, 50).compute() == before
+
+
+def test_empty_batches_and_missing_classes():
+    H, y = data()
+    means = ClassMeans(CLASSES, D)
+    means.update(H[:0], y[:0])
+    for c in range(CLASSES):
+        if c:
+            with pytest.raises(InputError, match=f"no samples of class {c}"):
+                means.compute()
+        means.update(H[y == c], y[y == c])
+    moments = means.moments()
+    torch.testing.assert_close(moments.mean, ClassMoments.from_features(H, y).mean)
+    collapse = Collapse(moments)
+    collapse.update(H[:0], y[:0])
+    collapse.update(H[y == 0], y[y == 0])
+    with pytest.raises(InputError, match="no samples of class 1, 2, 3, 4"):
+        collapse.compute()
+
+
+@pytest.mark.parametrize("metric", [lambda: ClassMeans(2, 1), lambda: Collapse(ClassMoments.from_features(*small()))])
+def test_compute_before_update(metric):
+    with pytest.warns(UserWarning, match="before the ``update``"), pytest.raises(InputError, match="no samples"):
+        metric().compute()
+
+
+def small():
+    return torch.tensor([[0.0], [1.0], [5.0], [6.0]]), torch.tensor([0, 0, 1, 1])
+
+
+def test_hostile_batches():
+    means = ClassMeans(2, 1)
+    for features, labels, message in [
+        (torch.zeros(2, 3), torch.tensor([0, 1]), "3 dimensions, not 1"),
+        (torch.zeros(2, 1), torch.tensor([0, 2]), "must be in 0..1"),
+        (torch.zeros(2, 1), torch.tensor([0.0, 1.0]), "integers"),
+        (torch.zeros(2, 1, 1), torch.tensor([0, 1]), "flatten"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            means.update(features, labels)
+    means.update(torch.tensor([[torch.nan], [1.0]]), torch.tensor([0, 1]))
+    with pytest.raises(InputError, match="NaN"):
+        means.compute()
+    with pytest.raises(InputError, match="2 samples a class"):
+        Collapse(ClassMoments.from_features(torch.tensor([[0.0], [1.0]]), torch.tensor([0, 1])))
+    with pytest.raises(InputError, match="at least 2 classes"):
+        ClassMeans(1, 4)
+
+
+def test_nc4_is_nan_without_predictions_and_takes_outputs():
+    H, y = small()
+    moments = ClassMoments.from_features(H, y)
+    silent, told = Collapse(moments), Collapse(moments)
+    silent.update(H, y)
+    told.update(H, y, torch.tensor([0, 1, 1, 1]))
+    assert silent.compute()["error"].isnan() and silent.compute()["nc4_ncc_mismatch"].isnan()
+    assert told.compute()["error"] == 0.25 and told.compute()["nc4_ncc_mismatch"] == 0.25 and told.compute()["ncc_error"] == 0
+
+
+def test_the_weight_is_read_at_compute_time():
+    H, y = data()
+    layer = torch.nn.Linear(D, CLASSES)
+    means = stream(ClassMeans(CLASSES, D, weight=layer.weight), H, y, 150)
+    with torch.no_grad():
+        layer.weight.copy_(means.moments().centred())
+    assert means.compute()["nc3_self_duality"].item() < 1e-12
+    assert not list(means.parameters())
+
+
+def _worker(rank, path, results):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
+    H, y = data()
+    half = slice(0, 40) if rank == 0 else slice(40, 150)  # of unequal size
+    means = stream(ClassMeans(CLASSES, D, weight=head()["weight"]), H[half], y[half], 16)
+    first, moments = means.compute(), means.moments()
+    second = stream(Collapse(moments, **head()), H[half], y[half], 16).compute()
+    results[rank] = {name: value.item() for name, value in (first | second).items()} | {"alone": means.packed[:, 0].sum().item()}
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes(tmp_path):
+    with processes.Manager() as manager:
+        results = manager.dict()
+        processes.spawn(_worker, args=(tmp_path / "store", results), nprocs=2)
+        found = dict(results)
+    wanted = collapse_table(data(), **head()).iloc[0]
+    for rank, alone in ((0, 40), (1, 110)):
+        assert found[rank].pop("alone") == alone  # each has its own part back after the sync
+        for name, value in found[rank].items():
+            assert value == pytest.approx(wanted[name], rel=1e-6, abs=1e-12), name

@@ -1,0 +1,62 @@
+"""Experiments that take no time, and that fail in all the ways that experiments do. Workers import them from here."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ncbook.errors import InputError
+
+
+class Unpicklable(Exception):
+    def __init__(self, one, two):  # unpickling calls it with one argument, and fails
+        super().__init__(f"{one} and {two}")
+
+
+def wave(*, name: str, seed: int, rows: int = 40, note=None, device: str = "cpu") -> pd.DataFrame:
+    """Numbers with all their digits, missing values, texts and whole numbers; each call leaves a line in the file TOY_LOG."""
+    if log := os.environ.get("TOY_LOG"):
+        with open(log, "a") as file:
+            file.write(f"{name} {seed}\n")
+    draw = np.random.default_rng(seed)
+    values = draw.normal(size=rows) * 10.0 ** draw.integers(-12, 12, size=rows)
+    values[3] = np.nan
+    return pd.DataFrame({"step": np.arange(rows), "value": values, "third": np.float32(1) / (1 + np.arange(rows, dtype=np.float32)), "text": "nan"})
+
+
+def faulty(*, how: str, seed: int, device: str = "cpu") -> pd.DataFrame:
+    """Fails as `how` says, unless the file named by TOY_CURED is there."""
+    if not Path(os.environ["TOY_CURED"]).exists():
+        if how == "raise":
+            raise ZeroDivisionError(f"seed {seed} is unlucky")
+        if how == "input":
+            raise InputError("the picture is damaged; fetch it again.")
+        if how == "unpicklable":
+            raise Unpicklable("this", "that")
+        if how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if how == "hang":
+            time.sleep(600)
+        if how == "exit":
+            raise SystemExit(3)
+        if how == "timeout":
+            raise TimeoutError("the network is slow")
+        if how == "empty":
+            return pd.DataFrame({"value": []})
+        if how == "index":
+            return pd.DataFrame({"value": [1.0]}, index=pd.Index([3], name="epoch"))
+        if how == "doubled":
+            return pd.DataFrame({"seed": [1.0]})
+        if how == "number":
+            return 3.0
+    return wave(name=how, seed=seed)
+
+
+def slow(*, seed: int, device: str = "cpu") -> pd.DataFrame:
+    """The first seeds end at once, the last one after a minute."""
+    if seed > 1:
+        time.sleep(60)
+    return wave(name="slow", seed=seed)
