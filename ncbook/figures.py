@@ -78,7 +78,7 @@ def facets(table: pd.DataFrame, *, rows: list[str], columns: str, **kwargs):
     pairs = []
     for i, values in enumerate(down):
         for j, value in enumerate(across):
-            part = table[(table[rows] == values).all(axis=1) & (table[columns] == value)]
+            part = table[(table[rows] == list(values)).all(axis=1) & (table[columns] == value)]
             axes[i, j].set_title(", ".join(label(v) for v in (value, *values)))
             pairs.append((axes[i, j], part))
     return figure, pairs

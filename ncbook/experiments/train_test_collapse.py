@@ -31,23 +31,37 @@ def experiment(
     seed: int,
     device: str = "cpu",
 ) -> pd.DataFrame:
-    """Collapse of the last-layer features on train and test at each measured epoch; one row an epoch and split."""
+    """Collapse of the last-layer features: one row an epoch and split."""
     data = load(dataset, train_size=train_size, seed=seed, device=device)
-    network = build_model(model, data.image_shape, data.num_classes, generator=child_generator(seed, "weights")).to(device)
+    generator = child_generator(seed, "weights")
+    network = build_model(model, data.image_shape, data.num_classes, generator=generator).to(device)
     steps = train(
-        network, data, loss=loss, epochs=epochs, learning_rate=learning_rate, weight_decay=weight_decay, batch_size=batch_size,
-        schedule=schedule, augment=augment, precision=precision, measure_at=measurement_epochs(epochs, measurements),
+        network,
+        data,
+        loss=loss,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        batch_size=batch_size,
+        schedule=schedule,
+        augment=augment,
+        precision=precision,
+        measure_at=measurement_epochs(epochs, measurements),
         generator=child_generator(seed, "batches"),
-    )  # fmt: skip
-    common_n = min(common_size // data.num_classes, int(data.test.labels.bincount().min()))  # a class, to compare training-set sizes
+    )
+    # training sets of different size are compared, at the end, at one number of samples a class
+    common_n = min(common_size // data.num_classes, int(data.test.labels.bincount().min()))
     rows = []
     for state in steps:
-        train_features, test_features = extract(network, data.train), extract(network, data.test)  # (N, d)
         table = collapse_table(
-            (train_features, data.train.labels), (test_features, data.test.labels),
-            weight=network.classifier.weight, bias=network.classifier.bias, common_n=common_n if state.epoch == epochs else None,
-        )  # fmt: skip
-        rows.append(table.assign(epoch=state.epoch, training_loss=state.loss, terminal_epoch=state.terminal_epoch))
+            (extract(network, data.train), data.train.labels),
+            (extract(network, data.test), data.test.labels),
+            weight=network.classifier.weight,
+            bias=network.classifier.bias,
+            common_n=common_n if state.epoch == epochs else None,
+        )
+        reached = {"epoch": state.epoch, "training_loss": state.loss, "terminal_epoch": state.terminal_epoch}
+        rows.append(table.assign(**reached))
     return pd.concat(rows, ignore_index=True)
 
 

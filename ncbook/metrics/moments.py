@@ -37,7 +37,9 @@ class ClassMoments:
     scatter: Tensor  # (C,) float64
 
     @classmethod
-    def from_features(cls, features: Tensor, labels: Tensor, *, num_classes: int | None = None, allow_missing: bool = False) -> "ClassMoments":
+    def from_features(
+        cls, features: Tensor, labels: Tensor, *, num_classes: int | None = None, allow_missing: bool = False
+    ) -> "ClassMoments":
         """Moments of ``features`` (N, d) grouped by ``labels`` (N,); integers and half precision are taken as float32, float64 stays.
 
         ``num_classes`` is the largest label plus one unless given. With ``allow_missing`` a class may have no sample (count 0, mean 0).
@@ -85,7 +87,9 @@ class ClassMoments:
         [2.0, 0.0]
         """
         if self.mean.shape != other.mean.shape:
-            raise InputError(f"moments of shapes {tuple(self.mean.shape)} and {tuple(other.mean.shape)} (classes, features) cannot be merged")
+            raise InputError(
+                f"moments of shapes {tuple(self.mean.shape)} and {tuple(other.mean.shape)} (classes, features) cannot be merged"
+            )
         merged = ClassMoments(self.count.clone(), self.mean.clone(), self.scatter.clone())
         merged._merge_rows(torch.arange(self.count.numel(), device=self.count.device), other.count, other.mean, other.scatter)
         return merged
@@ -140,7 +144,7 @@ class ClassMoments:
     def noise(self, weighting: str = "class") -> Tensor:
         """Spread of the class means that rounding alone can make: below it they count as equal (0-d tensor, in units of the features)."""
         spread = self.weights(weighting) @ (self.scatter / self.count.clamp_min(1))
-        return EPS32 * spread.sqrt() + 8 * EPS64 * self.mean.norm(dim=1).max()
+        return 8 * EPS32 * spread.sqrt() + 8 * EPS64 * self.mean.norm(dim=1).max()
 
     def check_finite(self) -> None:
         """Raise `InputError` if a NaN, an infinity or an overflow went into the sums."""
@@ -174,7 +178,11 @@ def sorted_blocks(features: Tensor, labels: Tensor) -> Iterator[Block]:
     labels = labels.cpu()
     dtype = compute_dtype(features)
     # Blocks of about 1 MB at d = 512 stay in the processor's cache; a GPU wants fewer and larger launches.
-    size = max(1, min(512, 2**22 // max(1, features.shape[1]))) if features.device.type == "cpu" else max(1, 2**25 // max(1, features.shape[1]))
+    size = (
+        max(1, min(512, 2**22 // max(1, features.shape[1])))
+        if features.device.type == "cpu"
+        else max(1, 2**25 // max(1, features.shape[1]))
+    )
     order = torch.from_numpy(np.argsort(_small(labels), kind="stable"))
     ordered = labels[order]
     for start in range(0, len(order), size):

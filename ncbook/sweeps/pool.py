@@ -82,7 +82,7 @@ def call(pickled: bytes, parameters: dict, device: str, code: str | None = None)
     took = {
         "seconds": round(time.perf_counter() - start, 3),
         "peak_memory_mb": round(peak / 2**20),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # it is no plain text: unpickling it would import torch
         "python": platform.python_version(),
         "machine": platform.machine(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),

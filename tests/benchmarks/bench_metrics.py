@@ -55,7 +55,9 @@ def best(repeats: int, function, *args, **options) -> float:
 
 def main(shapes) -> None:
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}; best of several runs")
-    print(f"{'N, d, C':>16} {'textbook s':>11} {'ncbook s':>9} {'ratio':>6} {'/ one read':>10} {'with k-means s':>14} {'largest difference':>19}")
+    print(
+        f"{'N, d, C':>16} {'textbook s':>11} {'ncbook s':>9} {'ratio':>6} {'/ one read':>10} {'with k-means s':>14} {'largest difference':>19}"
+    )
     for n, d, classes in shapes:
         values, labels = features(n, d, classes)
         slow = textbook(values, labels)
@@ -66,7 +68,9 @@ def main(shapes) -> None:
         new = best(5, collapse_table, (values, labels), kmeans=False)
         everything = best(2, collapse_table, (values, labels))
         read = best(5, values.sum)
-        print(f"{f'{n}, {d}, {classes}':>16} {old:11.3f} {new:9.3f} {old / new:6.1f} {new / read:10.1f} {everything:14.3f} {difference:19.1e}")
+        print(
+            f"{f'{n}, {d}, {classes}':>16} {old:11.3f} {new:9.3f} {old / new:6.1f} {new / read:10.1f} {everything:14.3f} {difference:19.1e}"
+        )
 
 
 if __name__ == "__main__":

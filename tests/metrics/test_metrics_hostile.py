@@ -17,6 +17,7 @@ from ncbook.metrics import (
     nc3_self_duality,
     v_even_weak,
     vci,
+    weak_kmeans,
 )
 
 
@@ -168,3 +169,19 @@ def test_inputs_are_left_alone():
     features, labels = H.clone(), y.clone()
     collapse_table((features, labels), (features, labels), common_n=2)
     assert torch.equal(features, H) and torch.equal(labels, y)
+
+
+def test_means_that_coincide_but_for_rounding():
+    """The same 1000 samples in each class, in another order: float32 sums differ in the last digits, and that is no direction."""
+    generator = torch.Generator().manual_seed(0)
+    same = 10 + torch.randn(1000, 6, generator=generator)
+    features = torch.cat([same[torch.randperm(1000, generator=generator)] for _ in range(3)])
+    with pytest.raises(InputError, match="class means coincide"):
+        collapse_table((features, torch.arange(3).repeat_interleave(1000)))
+
+
+def test_a_cluster_that_loses_its_samples_stays_where_it_was():
+    train = ClassMoments.from_features(torch.tensor([[-5.0], [10.0], [50.0]]), torch.tensor([0, 1, 2]))
+    features = torch.tensor([[-1.0], [1.0], [9.0], [11.0]])
+    found = weak_kmeans(features, torch.tensor([0, 0, 1, 1]), train).item()
+    assert found == pytest.approx(1 / 25)  # two clusters used; a third moved to the origin would have taken samples

@@ -119,7 +119,9 @@ def test_constant_classes_are_perfectly_collapsed(dtype):
     means = (10 + noise(6, 9)).to(dtype)
     labels = torch.arange(6).repeat(5)
     weight = means - means.mean(0)
-    row = collapse_table((means[labels], labels), (means[labels], labels), weight=weight, bias=-(means @ weight.T).mean(0), vci=True, common_n=2).iloc[1]
+    row = collapse_table(
+        (means[labels], labels), (means[labels], labels), weight=weight, bias=-(means @ weight.T).mean(0), vci=True, common_n=2
+    ).iloc[1]
     zero = ["variance_ratio", "cdnv", "ncc_error", "variance_ratio_train_means", "weak_nearest_mean", "weak_kmeans"]
     assert (row[[*zero, "variance_ratio_common", "cdnv_common"]] == 0).all()
     # the shift's rounding is put back after the projection, to the last digits of float32

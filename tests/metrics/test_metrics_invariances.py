@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 from ncbook.metrics import ClassMoments, collapse_table
 
 invariance = settings(max_examples=25, deadline=None, derandomize=True, database=None)
-GEOMETRY = ["variance_ratio", "nc1", "cdnv", "he_su_separation", "vci", "nc2_equinorm", "nc2_equiangularity", "nc2_max_angle", "rank", "ncc_error"]
+GEOMETRY = [
+    "variance_ratio",
+    "nc1",
+    "cdnv",
+    "he_su_separation",
+    "vci",
+    "nc2_equinorm",
+    "nc2_equiangularity",
+    "nc2_max_angle",
+    "rank",
+    "ncc_error",
+]
 TEST_SET = ["variance_ratio_train_means", "weak_nearest_mean", "weak_kmeans"]
 
 
@@ -82,7 +93,9 @@ def test_nc1_is_not_blind_to_the_span_but_to_the_rest():
     labels = torch.arange(3).repeat(40)
     generator = torch.Generator().manual_seed(0)
     H = torch.zeros(120, 6, dtype=torch.float64)
-    H[:, :2] = torch.randn(3, 2, dtype=torch.float64, generator=generator)[labels] + 0.1 * torch.randn(120, 2, dtype=torch.float64, generator=generator)
+    H[:, :2] = torch.randn(3, 2, dtype=torch.float64, generator=generator)[labels] + 0.1 * torch.randn(
+        120, 2, dtype=torch.float64, generator=generator
+    )
     wide = H.clone()
     for c in range(3):  # centred in each class, so that the means stay
         noise = torch.randn(40, 4, dtype=torch.float64, generator=generator)

@@ -30,7 +30,11 @@ def case():
     torch.manual_seed(0)
     labels = torch.arange(60) % 3
     images = torch.randn(60, 1, 6, 6) + 2 * labels[:, None, None, None]
-    return Net(), DataLoader(TensorDataset(images[:36], labels[:36]), batch_size=8), DataLoader(TensorDataset(images[36:], labels[36:]), batch_size=24)
+    return (
+        Net(),
+        DataLoader(TensorDataset(images[:36], labels[:36]), batch_size=8),
+        DataLoader(TensorDataset(images[36:], labels[36:]), batch_size=24),
+    )
 
 
 def by_hand(net, loader):
@@ -141,3 +145,21 @@ def test_a_named_layer_must_put_out_a_tensor():
     model = nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (4, 2)), nn.Linear(2, 2))
     with pytest.raises(InputError, match="layer '0' does not put out one tensor with a row a sample"):
         measure(model, [(torch.randn(4, 2), torch.tensor([0, 0, 1, 1]))], layer="0")
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.first(self.second(self.first(x)))
+
+
+def test_a_layer_used_twice_counts_where_it_runs_last():
+    torch.manual_seed(0)
+    model, labels = Tied(), torch.arange(12) % 3
+    inputs = torch.randn(12, 3) + labels[:, None]
+    row = measure(model, [(inputs, labels)]).iloc[0]
+    wanted = collapse_table((model.second(model.first(inputs)), labels))
+    assert row["layer"] == "first" and row["nc1"] == pytest.approx(wanted["nc1"][0], rel=1e-6)

@@ -29,7 +29,9 @@ def test_float32_features_far_from_zero(spread, wrong):
     train, test, weight = collapsed(spread, wrong=wrong)
     bias = -10 * weight.sum(1) - 0.5 * weight.square().sum(1)
     found = collapse_table(train, test, weight=weight, bias=bias)
-    wanted = reference(*((H.double().numpy(), y.numpy()) for H, y in (train, test)), weight=weight.double().numpy(), bias=bias.double().numpy())
+    wanted = reference(
+        *((H.double().numpy(), y.numpy()) for H, y in (train, test)), weight=weight.double().numpy(), bias=bias.double().numpy()
+    )
     for (_, row), slow in zip(found.iterrows(), wanted, strict=True):
         for name in SAME:
             assert row[name] == pytest.approx(slow[name], rel=1e-5, abs=1e-15), name

@@ -59,7 +59,10 @@ def test_streaming_is_as_precise():
     H = H + 10
     means = stream(ClassMeans(CLASSES, D), H, y, 16)
     exact = collapse_table((H.double(), y))
-    assert means.compute()["variance_ratio"].item() == pytest.approx(exact["variance_ratio"][0], rel=1e-5) and exact["variance_ratio"][0] < 1e-9
+    assert (
+        means.compute()["variance_ratio"].item() == pytest.approx(exact["variance_ratio"][0], rel=1e-5)
+        and exact["variance_ratio"][0] < 1e-9
+    )
     collapse = stream(Collapse(means.moments()), H, y, 16)
     assert collapse.compute()["nc1"].item() == pytest.approx(exact["nc1"][0], rel=1e-5)
     assert collapse.compute()["weak_nearest_mean"].item() == pytest.approx(exact["weak_nearest_mean"][0], rel=1e-5)
@@ -181,6 +184,7 @@ def _worker(rank, path, results):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow  # two new processes import torchvision
 def test_two_processes(tmp_path):
     with processes.Manager() as manager:
         results = manager.dict()
