@@ -7,7 +7,7 @@ the skewed values that occur here is simulated in ``tests/claims``.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from ncbook.errors import InputError, unknown
 
@@ -40,7 +40,7 @@ def student_interval(values, *, level: float = LEVEL) -> tuple[float, float, flo
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
         raise InputError(f"an interval needs two or more finite numbers, not {values}.")
-    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    half = special.stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / np.sqrt(len(values))
     return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
 
 
@@ -70,12 +70,13 @@ def judge_part(values, *, test: str, threshold: float, margin: float = 0.0, scal
 
 
 def _p_above(x: np.ndarray, mark: float) -> float:
-    """One-sided p-value of "the mean of x is above mark"; values that do not vary decide by their sign alone."""
+    """One-sided p-value of "the mean of x is above mark"; values that do not vary, but for rounding, decide by their sign alone."""
     error = x.std(ddof=1) / np.sqrt(len(x))
     gap = x.mean() - mark
-    if error == 0:
-        return 0.5 if gap == 0 else float(gap < 0)
-    return float(stats.t.sf(gap / error, len(x) - 1))
+    rounding = 1e-13 * max(abs(mark), np.abs(x).max())
+    if error <= rounding:
+        return 0.5 if abs(gap) <= rounding else float(gap < 0)
+    return float(special.stdtr(len(x) - 1, -gap / error))
 
 
 def combine(parts: list[Part], how: str, *, undefined: int = 0) -> str:

@@ -28,12 +28,12 @@ def covered(values: np.ndarray, truth: float, scale: str = "linear") -> np.ndarr
 
 
 def test_coverage_for_normal_values(record_property):
-    values = np.random.default_rng(1).normal(3.0, 2.0, size=(8000, SEEDS))
+    values = np.random.default_rng(1).normal(3.0, 2.0, size=(4000, SEEDS))
     share("coverage, normal, n = 5", covered(values, 3.0), 0.95, record_property)
 
 
 def test_coverage_for_log_normal_values_on_the_log_scale(record_property):
-    values = 10 ** np.random.default_rng(2).normal(-6.0, 1.5, size=(8000, SEEDS))
+    values = 10 ** np.random.default_rng(2).normal(-6.0, 1.5, size=(4000, SEEDS))
     share("coverage, log-normal on log10, n = 5", covered(values, 1e-6, "log10"), 0.95, record_property)
 
 
@@ -46,7 +46,7 @@ def test_coverage_for_other_numbers_of_seeds(n, record_property):
 def test_coverage_for_skewed_values_is_known(record_property):
     """Gamma of shape 4 (skewness 1): Student's interval at five seeds covers a little less than it says; a percentile bootstrap far less."""
     random = np.random.default_rng(4)
-    values = random.gamma(4.0, size=(8000, SEEDS))
+    values = random.gamma(4.0, size=(4000, SEEDS))
     found = covered(values, 4.0)
     share("coverage, gamma of shape 4 (skewness 1), n = 5", found, 0.95, record_property, at_most=True)
     assert found.mean() > 0.92
@@ -64,14 +64,14 @@ def verdicts(values: np.ndarray, **test) -> np.ndarray:
 
 @pytest.mark.parametrize("test", ["greater", "less"])
 def test_false_alarms_on_the_threshold(test, record_property):
-    values = np.random.default_rng(5).normal(1.0, 0.3, size=(8000, SEEDS))
+    values = np.random.default_rng(5).normal(1.0, 0.3, size=(4000, SEEDS))
     found = verdicts(values, test=test, threshold=1.0)
     share(f"'{test}' on its threshold: supported", found == "supported", ALPHA, record_property)
     share(f"'{test}' on its threshold: contradicted", found == "contradicted", ALPHA, record_property)
 
 
 def test_false_alarms_on_the_log_scale(record_property):
-    values = 10 ** np.random.default_rng(6).normal(-1.0, 0.5, size=(8000, SEEDS))
+    values = 10 ** np.random.default_rng(6).normal(-1.0, 0.5, size=(4000, SEEDS))
     found = verdicts(values, test="less", threshold=0.1, scale="log10")
     share("'less' on its threshold, log10: supported", found == "supported", ALPHA, record_property)
     share("'less' on its threshold, log10: contradicted", found == "contradicted", ALPHA, record_property)
@@ -79,18 +79,18 @@ def test_false_alarms_on_the_log_scale(record_property):
 
 @pytest.mark.parametrize("side", [-1, 1])
 def test_false_alarms_of_equivalence_at_the_margin(side, record_property):
-    values = np.random.default_rng(7).normal(2.0 + side * 1.0, 0.2, size=(8000, SEEDS))
+    values = np.random.default_rng(7).normal(2.0 + side * 1.0, 0.2, size=(4000, SEEDS))
     found = verdicts(values, test="equivalent", threshold=2.0, margin=1.0)
     share(f"'equivalent' at the margin {side:+d}: supported", found == "supported", ALPHA, record_property)
     share(f"'equivalent' at the margin {side:+d}: contradicted", found == "contradicted", ALPHA, record_property, at_most=True)
 
 
-def combined(settings: int, how: str, centres, seed: int, count: int = 4000) -> np.ndarray:
+def combined(settings: int, how: str, centres, seed: int, count: int = 2000) -> np.ndarray:
     values = np.random.default_rng(seed).normal(size=(count, settings, SEEDS)) + np.asarray(centres, dtype=float)[:, None]
     return np.array([rule.combine([rule.judge_part(v, test="greater", threshold=0.0) for v in claim], how) for claim in values])
 
 
-@pytest.mark.parametrize("settings", [2, 4, 8])
+@pytest.mark.parametrize("settings", [2, 6])
 def test_any_of_several_settings_is_not_found_by_trying_often(settings, record_property):
     found = combined(settings, "any", [0.0] * settings, seed=settings)
     share(f"'any' of {settings} settings, all on the threshold: supported", found == "supported", ALPHA, record_property, at_most=True)
@@ -98,7 +98,7 @@ def test_any_of_several_settings_is_not_found_by_trying_often(settings, record_p
     assert (found == "supported").mean() < (naive + ALPHA) / 2  # what no correction would give is far off
 
 
-@pytest.mark.parametrize("settings", [2, 4, 8])
+@pytest.mark.parametrize("settings", [2, 6])
 def test_all_of_several_settings(settings, record_property):
     """The worst case for "supported": one setting on the threshold, the others far beyond it. For "contradicted": all on the threshold."""
     worst = combined(settings, "all", [0.0] + [20.0] * (settings - 1), seed=10 + settings)
@@ -151,7 +151,7 @@ def test_undefined_settings():
     assert rule.combine([yes], "any", undefined=1) == "supported"
     assert rule.combine([no], "any") == "contradicted"
     assert rule.combine([no], "any", undefined=1) == "inconclusive"  # it may happen in the setting that was not measured
-    weak = part_of([1.0, 0.2, 1.8, 0.4, 0.3])
+    weak = part_of([1.0, 0.2, 1.5, 0.4, 0.5])
     assert weak.p_for <= ALPHA
     assert rule.combine([weak], "any") == "supported"
     assert rule.combine([weak], "any", undefined=7) == "inconclusive"  # it counts among the tries

@@ -11,7 +11,8 @@ def terminal_fall(rows: pd.DataFrame, column: str = "variance_ratio", split: str
 
     Below 1 the quantity fell during the terminal phase: 0.1 is a fall by one decade.
     """
-    curve = _largest(rows).query("split == @split").sort_values("epoch").set_index("epoch")
+    largest = rows[(rows["train_size"] == rows["train_size"].max()) & (rows["split"] == split)]
+    curve = largest.sort_values("epoch").set_index("epoch")
     begins = curve["terminal_epoch"].max()
     if np.isnan(begins) or begins >= curve.index[-1]:
         return NAN
@@ -25,7 +26,7 @@ def strong_lag(rows: pd.DataFrame) -> float:
 
 def weak_lag(rows: pd.DataFrame) -> float:
     """The same for the two label-free statistics that vanish exactly under weak collapse: the smaller of the two shortfalls."""
-    return min(_lag(rows, "weak_nearest_mean"), _lag(rows, "weak_kmeans"))
+    return np.minimum(_lag(rows, "weak_nearest_mean"), _lag(rows, "weak_kmeans"))  # nan when either is
 
 
 def _lag(rows: pd.DataFrame, column: str) -> float:
@@ -35,7 +36,7 @@ def _lag(rows: pd.DataFrame, column: str) -> float:
 
 def opposite_over_training(rows: pd.DataFrame) -> float:
     """Decades by which train V falls and test V rises during the terminal phase: the smaller of the two, so both must move."""
-    return min(-np.log10(terminal_fall(rows)), np.log10(terminal_fall(rows, split="test")))
+    return np.minimum(-np.log10(terminal_fall(rows)), np.log10(terminal_fall(rows, split="test")))
 
 
 def opposite_over_train_size(rows: pd.DataFrame) -> float:
@@ -43,13 +44,9 @@ def opposite_over_train_size(rows: pd.DataFrame) -> float:
 
     Both are measured at the same number of samples a class. The smaller of the two, so both must move; nan for one size only.
     """
-    last = rows.loc[rows.groupby(["train_size", "split"])["epoch"].idxmax()]
+    last = rows.sort_values("epoch").groupby(["train_size", "split"]).tail(1)
     v = np.log10(last.pivot(index="train_size", columns="split", values="variance_ratio_common").sort_index())
     if len(v) < 2:
         return NAN
     small, large = v.iloc[0], v.iloc[-1]
-    return min(large["train"] - small["train"], small["test"] - large["test"])
-
-
-def _largest(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[rows["train_size"] == rows["train_size"].max()]
+    return np.minimum(large["train"] - small["train"], small["test"] - large["test"])

@@ -1,0 +1,274 @@
+"""claims.yml as it is, as it must not be, and what becomes of a claim when its numbers are missing."""
+
+import importlib
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from ncbook import chapters
+from ncbook.claims import registry, rule
+from ncbook.claims.registry import Claim, judge, judge_claim, load
+from ncbook.claims.text import estimate_text, setting_text, test_text
+from ncbook.errors import InputError
+
+test_text.__test__ = False  # its name begins with test, but it makes the text of a test
+
+BOOK = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def in_the_book(monkeypatch, tmp_path):
+    monkeypatch.setenv("NCBOOK_ROOT", str(BOOK))
+    monkeypatch.setenv("NCBOOK_OUTPUT", str(tmp_path / "output"))
+    monkeypatch.delenv("NCBOOK_PROFILE", raising=False)
+
+
+# --- the claims of the book -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_claim_of_the_book_is_whole():
+    references = (BOOK / "book" / "references.bib").read_text()
+    claims = load()
+    assert claims
+    for claim in claims:
+        assert claim.chapter in chapters.names(), claim.id
+        experiment = importlib.import_module(f"ncbook.experiments.{claim.chapter}")
+        assert claim.table in experiment.TABLES, claim.id
+        assert callable(registry._quantity(claim)), claim.id
+        assert re.search(rf"@\w+{{{re.escape(claim.source)},", references), f"{claim.id}: references.bib lacks {claim.source}"
+        assert claim.figure in chapters.notebook(claim.chapter).read_text(), f"{claim.id}: the notebook has no figure {claim.figure}"
+        assert set(claim.settings) <= set(chapters.defaults(claim.chapter)), claim.id
+        assert set(claim.profiles) <= {"quick", "laptop", "paper"}, claim.id
+        assert re.fullmatch(r"[a-z0-9-]+", claim.id), claim.id
+        for text in (claim.statement, claim.measures, claim.why):
+            assert text.strip().endswith("."), f"{claim.id}: {text!r} is no sentence"
+
+
+def test_every_chapter_with_an_experiment_has_a_claim():
+    assert {claim.chapter for claim in load()} == set(chapters.names())
+
+
+# --- what may not stand there ---------------------------------------------------------------------------------------------------------
+
+ENTRY = {
+    "id": "one",
+    "chapter": "train_test_collapse",
+    "source": "hui2022limitations",
+    "statement": "It is so.",
+    "evidence": "ours",
+    "table": "collapse",
+    "quantity": "terminal_fall",
+    "measures": "It.",
+    "test": "less",
+    "threshold": 0.1,
+    "why": "So.",
+    "figure": "a-figure",
+}
+
+
+def written(tmp_path, monkeypatch, content) -> None:
+    (tmp_path / "book").mkdir(exist_ok=True)
+    text = content if isinstance(content, str) else yaml.safe_dump(content)
+    (tmp_path / "book" / "claims.yml").write_text(text)
+    monkeypatch.setenv("NCBOOK_ROOT", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"treshold": 1}, "claims.yml: claim one: unknown field 'treshold'; did you mean 'threshold'"),
+        ({"why": None, "figure": None}, "claims.yml: claim one: it has no why, figure"),
+        ({"id": None}, "claims.yml: claim None: it has no id"),
+        ({"test": "grater"}, "claim one: unknown test 'grater'; did you mean 'greater'"),
+        ({"scale": "log"}, "claim one: unknown scale 'log'; did you mean 'log10'"),
+        ({"combine": "most"}, "claim one: unknown combine 'most'"),
+        ({"evidence": "hearsay"}, "claim one: unknown evidence 'hearsay'"),
+        ({"threshold": "1e-1"}, "claim one: threshold must be a number, not '1e-1'"),  # what YAML makes of 1e-1
+        ({"threshold": True}, "claim one: threshold must be a number, not True"),
+        ({"scale": "log10", "threshold": 0}, "claim one: the threshold must be positive on the log scale, not 0"),
+        ({"test": "equivalent"}, "claim one: the test 'equivalent' needs a margin above 0"),
+    ],
+)
+def test_a_wrong_entry_is_one_sentence(tmp_path, monkeypatch, change, message):
+    entry = {k: v for k, v in {**ENTRY, **change}.items() if v is not None}
+    written(tmp_path, monkeypatch, [entry])
+    with pytest.raises(InputError) as caught:
+        load()
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([ENTRY, ENTRY], "claims.yml: claim one: the id is used twice"),
+        ("- id: [\n", "claims.yml is not readable YAML"),
+        ("", "must be a list of claims"),
+        ("id: one\n", "must be a list of claims"),
+        ("- one\n", "must be a list of claims"),
+    ],
+)
+def test_a_wrong_file_is_one_sentence(tmp_path, monkeypatch, content, message):
+    written(tmp_path, monkeypatch, content)
+    with pytest.raises(InputError, match=message) as caught:
+        load()
+    assert "\n" not in str(caught.value)
+
+
+def test_no_file_and_unknown_quantity(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="unknown quantity 'terminal_fal'; did you mean 'terminal_fall'"):
+        Claim(**{**ENTRY, "quantity": "terminal_fal"}).compute(pd.DataFrame())
+    with pytest.raises(InputError, match="unknown quantity 'pd'|unknown quantity '_lag'"):
+        Claim(**{**ENTRY, "quantity": "_lag"}).compute(pd.DataFrame())
+    monkeypatch.setenv("NCBOOK_ROOT", str(tmp_path))
+    with pytest.raises(InputError, match="claims.yml is missing; run from a checkout"):
+        load()
+
+
+# --- judging --------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def claim(monkeypatch):
+    """A claim about the column `value`: its quantity is the one value of a seed."""
+    monkeypatch.setattr(registry, "_quantity", lambda claim: lambda rows: rows["value"].item())
+    return Claim(**{**ENTRY, "test": "greater", "threshold": 0, "settings": ("dataset", "loss")})
+
+
+GOOD, BAD, ODD = [1.0, 1.1, 0.9, 1.05, 0.95], [-1.0, -1.1, -0.9, -1.05, -0.95], [1.0, -1.1, 0.2, 0.5, -0.5]
+
+
+def table(**settings: list[float]) -> pd.DataFrame:
+    """Rows of settings named ``digits_squared=[a value a seed]``."""
+    return pd.DataFrame(
+        [
+            {"dataset": name.split("_")[0], "loss": name.split("_")[1], "seed": seed, "value": value}
+            for name, values in settings.items()
+            for seed, value in enumerate(values)
+        ]
+    )
+
+
+def verdict(claim, profile="quick", **settings) -> str:
+    return judge_claim(claim, table(**settings), profile).verdict
+
+
+def test_all_settings_must_hold(claim):
+    assert verdict(claim, a_x=GOOD, a_y=GOOD, b_x=GOOD) == "supported"
+    assert verdict(claim, a_x=GOOD, a_y=BAD, b_x=GOOD) == "contradicted"
+    assert verdict(claim, a_x=GOOD, a_y=ODD, b_x=GOOD) == "inconclusive"
+
+
+def test_any_setting_may_hold(claim):
+    claim = replace(claim, combine="any")
+    assert verdict(claim, a_x=BAD, a_y=GOOD, b_x=ODD) == "supported"
+    assert verdict(claim, a_x=BAD, a_y=BAD, b_x=BAD) == "contradicted"
+    assert verdict(claim, a_x=BAD, a_y=ODD, b_x=BAD) == "inconclusive"
+
+
+def test_the_parts_say_what_each_setting_gave(claim):
+    judged = judge_claim(claim, table(a_x=GOOD, a_y=BAD), "quick")
+    assert [part["setting"] for part in judged.parts] == [{"dataset": "a", "loss": "x"}, {"dataset": "a", "loss": "y"}]
+    assert [part["verdict"] for part in judged.parts] == ["supported", "contradicted"]
+    assert judged.parts[0]["estimate"] == pytest.approx(1.0)
+    assert judged.parts[0]["n"] == 5
+    assert estimate_text(judged.parts[0]) == "1 [0.902, 1.1], n = 5"
+    assert setting_text(judged.parts[0]) == "a, x"
+
+
+def test_few_seeds_are_exploratory(claim):
+    assert verdict(claim, a_x=GOOD[:4], a_y=GOOD) == "exploratory"
+    assert verdict(claim, a_x=GOOD[:2]) == "not measured"
+    alone = judge_claim(claim, table(a_x=GOOD[:1]), "quick")
+    assert (alone.verdict, "one seed only, in: a, x" in alone.reason) == ("not measured", True)
+
+
+@pytest.mark.parametrize("missing", [np.nan, np.inf, -np.inf])
+def test_a_seed_without_a_number_leaves_its_setting_unjudged(claim, missing):
+    broken = [*GOOD[:4], missing]
+    judged = judge_claim(claim, table(a_x=GOOD, a_y=broken), "quick")
+    assert judged.verdict == "not measured"
+    assert judged.reason == "the quantity is no finite number, or there is one seed only, in: a, y"
+    assert estimate_text(judged.parts[1]) == "undefined for 1 of 5"
+    any_of = replace(claim, combine="any")
+    assert verdict(any_of, a_x=GOOD, a_y=broken) == "supported"
+    assert verdict(any_of, a_x=BAD, a_y=broken) == "inconclusive"
+    assert verdict(any_of, a_x=broken) == "not measured"
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_a_log_scale_needs_positive_numbers_and_says_so(claim, value):
+    log = replace(claim, scale="log10", threshold=0.1)
+    assert verdict(log, a_x=GOOD) == "supported"
+    judged = judge_claim(log, table(a_x=[*GOOD[:4], value]), "quick")
+    assert judged.verdict == "not measured"
+    assert "no finite positive number" in judged.reason
+    assert "a, x" in judged.reason
+
+
+def test_a_logarithm_of_zero_in_a_quantity_is_no_warning(claim, monkeypatch):
+    monkeypatch.setattr(registry, "_quantity", lambda claim: lambda rows: np.log10(rows["value"].to_numpy()[0]))
+    assert verdict(claim, a_x=[0.0] * 5) == "not measured"
+
+
+def test_a_table_of_missing_values(claim):
+    assert verdict(claim, a_x=[np.nan] * 5) == "not measured"
+    rows = table(a_x=GOOD, a_y=BAD).assign(dataset=np.nan)  # a setting that is off is a setting
+    judged = judge_claim(claim, rows, "quick")
+    assert [part["setting"]["dataset"] for part in judged.parts] == [None, None]
+    assert judged.verdict == "contradicted"
+
+
+def test_numbers_as_settings_can_be_kept(claim):
+    rows = table(a_x=GOOD).assign(dataset=np.int64(3))
+    assert json.dumps(judge_claim(claim, rows, "quick").parts[0]["setting"]) == '{"dataset": 3, "loss": "x"}'
+
+
+def test_no_settings_means_all_rows(claim):
+    assert verdict(replace(claim, settings=()), a_x=GOOD) == "supported"
+
+
+def test_an_unknown_column_is_one_sentence(claim):
+    with pytest.raises(InputError, match="unknown column of the table collapse 'los'; did you mean 'loss'"):
+        verdict(replace(claim, settings=("los",)), a_x=GOOD)
+    with pytest.raises(InputError, match="unknown column of the table collapse 'layout'"):
+        verdict(replace(claim, unit="layout"), a_x=GOOD)
+
+
+def test_a_claim_of_another_profile_is_not_tested(claim):
+    only = replace(claim, profiles=("paper",))
+    judged = judge_claim(only, table(a_x=GOOD), "quick")
+    assert (judged.verdict, judged.reason) == ("not measured", "not tested in the profile quick")
+    assert verdict(only, "paper", a_x=GOOD) == verdict(only, "custom", a_x=GOOD) == "supported"
+
+
+def test_equivalence(claim):
+    same = replace(claim, test="equivalent", threshold=1.0, margin=0.5)
+    assert verdict(same, a_x=GOOD) == "supported"
+    assert verdict(same, a_x=BAD) == "contradicted"
+    assert verdict(same, a_x=ODD) == "inconclusive"
+
+
+def test_judge_leaves_the_verdicts_for_the_ledger(tmp_path, monkeypatch):
+    written(tmp_path, monkeypatch, [{**ENTRY, "settings": ["dataset"]}, {**ENTRY, "id": "two", "chapter": "another"}])
+    monkeypatch.setattr(registry, "_quantity", lambda claim: lambda rows: rows["value"].item())
+    monkeypatch.setenv("NCBOOK_PROFILE", "custom")
+    found = judge("train_test_collapse", {"collapse": table(a_x=BAD)})
+    kept = json.loads((tmp_path / "output" / "verdicts.json").read_text())
+    assert kept["profile"] == "custom"
+    assert [(v["id"], v["verdict"], v["reason"]) for v in kept["verdicts"]] == [("one", "supported", "")]
+    assert repr(found) == "✔ one: supported"
+    assert "| [It is so.](#claim-one) | **✔ supported** | a | -1 [-1.1, -0.902], n = 5 | below 0.1 |" in found._repr_markdown_()
+    with pytest.raises(InputError, match="unknown table 'collapse'"):
+        judge("train_test_collapse", {"colapse": table(a_x=BAD)})
+
+
+def test_the_words_of_a_test():
+    assert test_text({"test": "equivalent", "threshold": 1, "margin": 0.5}) == "equal to 1 ± 0.5"
+    assert set(rule.SCALES) == {"linear", "log10"}
