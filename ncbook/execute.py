@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -111,7 +112,9 @@ def run(asked: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
     paths.writable(paths.build())
     paths.writable(paths.runs())
     broken = _train(stale, jobs)
-    return [chapter for chapter in stale if chapter in broken or not _execute(chapter)]
+    ready = [chapter for chapter in stale if chapter not in broken]
+    with ThreadPoolExecutor(settings.jobs(jobs)) as pool:  # each kernel is a process of its own
+        return broken + [chapter for chapter, done in zip(ready, pool.map(_execute, ready), strict=True) if not done]
 
 
 def _train(stale: list[Chapter], jobs: int | None) -> list[Chapter]:
@@ -140,6 +143,8 @@ def _execute(chapter: Chapter) -> bool:
     """Execute a notebook aside and move the result into place; on failure print the cell and its traceback and keep them."""
     import papermill
     from jupyter_client.manager import AsyncKernelManager
+    from jupyter_core.utils import run_sync
+    from nbclient.exceptions import DeadKernelError
 
     chapter.folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{chapter.name}-", dir=chapter.folder.parent))
@@ -147,13 +152,12 @@ def _execute(chapter: Chapter) -> bool:
     stamp, start = chapter.stamp(), time.perf_counter()
     source = chapters.notebook(chapter.name)
     changed = {k: v for k, v in chapter.parameters.items() if v != chapters.defaults(chapter.name)[k]}
-    previous = {name: os.environ.get(name) for name in ("NCBOOK_OUTPUT", "NCBOOK_PROFILE", "NCBOOK_ROOT")}
-    os.environ.update(NCBOOK_OUTPUT=str(aside), NCBOOK_PROFILE=chapter.profile, NCBOOK_ROOT=str(paths.root()))
+    kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=os.path.join(socket, "k"))
+    kernel.kernel_spec.env |= {"NCBOOK_OUTPUT": str(aside), "NCBOOK_PROFILE": chapter.profile, "NCBOOK_ROOT": str(paths.root())}
     try:
         papermill.execute_notebook(
-            str(source), str(aside / source.name), changed, kernel_name="python3", cwd=str(paths.root()), progress_bar=False,
-            km=AsyncKernelManager(kernel_name="python3", transport="ipc", ip=os.path.join(socket, "k")),
-        )  # fmt: skip
+            str(source), str(aside / source.name), changed, kernel_name="python3", cwd=str(paths.root()), progress_bar=False, km=kernel
+        )
     except papermill.PapermillExecutionError as error:
         shutil.rmtree(chapter.failed, ignore_errors=True)
         aside.rename(chapter.failed)
@@ -161,6 +165,9 @@ def _execute(chapter: Chapter) -> bool:
         console.print(f"{error.source}\n", markup=False, soft_wrap=True)
         print("\n".join(error.traceback), file=sys.stderr)  # it carries colours of its own
         console.print(f"the notebook, up to there: {chapter.failed / source.name}", markup=False, soft_wrap=True)
+        return False
+    except DeadKernelError as error:  # killed, or never came up
+        console.print(f"{chapter.name} failed: {error}", style="red", markup=False, soft_wrap=True)
         return False
     else:
         (aside / "seconds").write_text(f"{time.perf_counter() - start:.1f}")
@@ -171,10 +178,9 @@ def _execute(chapter: Chapter) -> bool:
         console.print(f"{chapter.name} ({chapter.profile}): executed in {time.perf_counter() - start:.0f} s")
         return True
     finally:
+        run_sync(kernel.shutdown_kernel)(now=True)
         shutil.rmtree(socket, ignore_errors=True)
         shutil.rmtree(aside, ignore_errors=True)
-        for name, value in previous.items():
-            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
 
 
 def forecast(asked: list[Chapter]) -> None:

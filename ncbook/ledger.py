@@ -52,7 +52,7 @@ def _full(claim: dict, chapter: Chapter, verdict: dict) -> str:
         "",
         f"**{verdict['verdict'].capitalize()}** in the profile `{chapter.profile}`. "
         f"Source: {{cite:t}}`{claim['source']}` ({claim['evidence']}). "
-        f"Chapter: [{chapters.title(chapter.name)}](chapters/{chapter.name}). Figure: {{ref}}`{claim['figure']}`.",
+        f"Chapter: [{chapters.title(chapter.name)}](chapters/{chapter.name}). See {{numref}}`{claim['figure']}`.",
         "",
         f"*Measured:* {claim['measures']} *Test:* {test_text(claim)}"
         + {"all": ", in every setting.", "any": ", in at least one setting (Holm's correction)."}[claim.get("combine", "all")],

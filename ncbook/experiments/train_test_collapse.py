@@ -49,8 +49,9 @@ def experiment(
         measure_at=measurement_epochs(epochs, measurements),
         generator=child_generator(seed, "batches"),
     )
-    # training sets of different size are compared, at the end, at one number of samples a class
-    common_n = min(common_size // data.num_classes, int(data.test.labels.bincount().min()))
+    # sets of different size are compared, at the end, at one number of samples a class
+    fewest = int(data.test.labels.bincount().min())
+    common_n = min(common_size // data.num_classes, fewest)
     rows = []
     for state in steps:
         table = collapse_table(
@@ -60,8 +61,8 @@ def experiment(
             bias=network.classifier.bias,
             common_n=common_n if state.epoch == epochs else None,
         )
-        reached = {"epoch": state.epoch, "training_loss": state.loss, "terminal_epoch": state.terminal_epoch}
-        rows.append(table.assign(**reached))
+        table["epoch"], table["training_loss"] = state.epoch, state.loss
+        rows.append(table.assign(terminal_epoch=state.terminal_epoch))
     return pd.concat(rows, ignore_index=True)
 
 

@@ -15,7 +15,6 @@ import pandas as pd
 
 from ncbook.paths import runs
 
-
 # pandas reads back the digits that it wrote when asked to, and from 3.1 on without being asked
 EXACT = {"float_precision": "round_trip"} if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1) else {}
 

@@ -2,7 +2,6 @@
 
 import ast
 import inspect
-import linecache
 import re
 import shutil
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from toy_experiments import notebook
 
 from ncbook import chapters
 from ncbook.errors import InputError
@@ -195,16 +195,6 @@ def test_parameters_that_no_key_can_hold(value):
 # --- functions typed in a notebook ----------------------------------------------------------------------------------------------------
 
 
-def notebook(*cells: str) -> dict:
-    """The namespace of a notebook after its cells have run; `inspect` finds their source as in IPython."""
-    space = {"__name__": "__main__"}
-    for cell in cells:
-        name = f"<cell-{abs(hash(cell))}-{len(linecache.cache)}>"
-        linecache.cache[name] = (len(cell), None, cell.splitlines(keepends=True), name)
-        exec(compile(cell, name, "exec"), space)
-    return space
-
-
 def cell_code(*cells: str, function: str = "f") -> str:
     return key.code_of(notebook(*cells)[function])
 
@@ -276,7 +266,7 @@ def test_what_no_key_can_see_is_refused(cells, message):
 
 def test_a_function_without_source_is_refused():
     space = {"__name__": "__main__"}
-    exec("def f(*, device):\n    return 1\n", space)
+    exec("def f(*, device):\n    return 1\n", space)  # noqa: S102
     with pytest.raises(InputError, match="cannot read the source of f"):
         key.code_of(space["f"])
 

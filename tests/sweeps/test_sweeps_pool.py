@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_sweeps_key import notebook
-from toy_experiments import faulty, slow, wave
+from toy_experiments import faulty, notebook, slow, wave
 
 from ncbook.errors import InputError
 from ncbook.sweeps import SweepError, finish, plan, read, store, sweep

@@ -1,0 +1,60 @@
+"""Copies of the book's sources for tests to change and build."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+BOOK = Path(__file__).resolve().parents[2]
+
+TINY = {
+    "loss": ["cross_entropy", "squared"],
+    "train_size": [50, 100],
+    "epochs": 10,
+    "measurements": 4,
+    "batch_size": 20,
+    "seeds": 2,
+}
+
+
+class Checkout:
+    """A copy of the book's sources that a test may change and build."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        shutil.copytree(BOOK / "book", root / "book", ignore=shutil.ignore_patterns("_build", ".ipynb_checkpoints"))
+        shutil.copy(BOOK / "_config.yml", root)
+
+    def ncbook(self, *arguments: str, **kwargs) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "ncbook", *arguments]
+        return subprocess.run(command, env=self.env(), capture_output=True, text=True, timeout=300, check=False, **kwargs)
+
+    def env(self) -> dict:
+        kept = {k: v for k, v in os.environ.items() if k not in ("PROFILE", "SEEDS", "JOBS", "NCBOOK_DATA", "NCBOOK_OUTPUT", "NCBOOK_PROFILE")}
+        return {**kept, "NCBOOK_ROOT": str(self.root), "DEVICE": "cpu", "JOBS": "1", "COLUMNS": "200"}
+
+    def chapter(self, name: str, *code: str, title: str = "A toy", **parameters) -> None:
+        """Add a chapter: a title, its parameters, and cells of code."""
+        declared = "".join(f"{key} = {value!r}\n" for key, value in parameters.items())
+        cells = [{"cell_type": "markdown", "id": "title", "metadata": {}, "source": f"# {title}\n"}]
+        cells += [_code("parameters", declared, tags=["parameters"]), *(_code(f"cell-{i}", text) for i, text in enumerate(code))]
+        kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+        content = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+        (self.root / "book" / "chapters" / f"{name}.ipynb").write_text(json.dumps(content))
+
+    def profile(self, name: str, **chapters: dict) -> None:
+        (self.root / "book" / "profiles").mkdir(exist_ok=True)
+        (self.root / "book" / "profiles" / f"{name}.yml").write_text(yaml.safe_dump(chapters))
+
+    def contents(self, below: str = ".") -> dict[str, bytes]:
+        """Every file and what is in it; but for the lock, which every command leaves."""
+        files = sorted(p for p in (self.root / below).rglob("*") if p.is_file() and p.name != ".lock")
+        return {str(p.relative_to(self.root)): p.read_bytes() for p in files}
+
+
+def _code(name: str, text: str, **metadata) -> dict:
+    return {"cell_type": "code", "execution_count": None, "id": name, "metadata": metadata, "outputs": [], "source": text}
