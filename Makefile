@@ -75,7 +75,7 @@ clean:
 
 ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 FIRST_PYTHON = $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c '$(ENOUGH)' 2>/dev/null && { echo $$p; break; }; done)
-PIP := .venv/bin/python -m pip --disable-pip-version-check --log .venv/install.log
+PIP := .venv/bin/python -m pip -qq --disable-pip-version-check --log .venv/install.log
 
 .venv/.installed-$(TORCH): requirements.lock pyproject.toml
 	@case "$(TORCH)" in cpu|cuda) ;; *) echo "TORCH=$(TORCH): use cpu or cuda."; exit 1;; esac
@@ -85,12 +85,12 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check --log .venv/install.l
 	@echo "installing the environment into .venv (about 3 minutes, 2 GB; TORCH=$(TORCH))"
 	@rm -f .venv/.installed-* .venv/install.log
 	@if [ "$(TORCH)" = cuda ]; then \
-		.venv/bin/python -c "import torch, sys; sys.exit('+cpu' in torch.__version__)" 2>/dev/null || $(PIP) uninstall -q -y torch torchvision; \
+		.venv/bin/python -c "import torch, sys; sys.exit('+cpu' in torch.__version__)" 2>/dev/null || $(PIP) uninstall -y torch torchvision; \
 	elif [ "$$(uname)" = Linux ]; then \
-		$(PIP) install -q --no-deps --retries 0 --timeout 15 --index-url $(CPU_INDEX) $(TORCH_PINS) >/dev/null 2>&1 \
+		$(PIP) install --progress-bar off --no-deps --retries 0 --timeout 15 --index-url $(CPU_INDEX) $(TORCH_PINS) >/dev/null 2>&1 \
 		|| echo "the PyTorch index of CPU builds cannot be reached; taking PyTorch from the default index"; \
 	fi
-	@$(PIP) install -q -r requirements.lock \
-		&& $(PIP) install -q --no-deps --no-build-isolation -e . \
+	@$(PIP) install --progress-bar off -r requirements.lock \
+		&& $(PIP) install --progress-bar off --no-deps --no-build-isolation -e . \
 		|| { echo "the packages could not be installed; is there a network? The log is .venv/install.log. An environment that has them: make PYTHON=/path/to/python"; exit 1; }
 	@touch $@
