@@ -22,7 +22,6 @@ from rich.table import Table
 
 from ncbook import chapters, paths, settings
 from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text
-from ncbook.errors import InputError
 from ncbook.sweeps.key import PACKAGE, canonical, digest, module_code, torch_version
 
 console = Console(stderr=True, highlight=False)
@@ -58,6 +57,7 @@ class Chapter:
                 "data": [fingerprint(name) for name in (datasets if isinstance(datasets, list) else [datasets])],
                 "experiment": _code(PACKAGE / "experiments" / f"{self.name}.py"),
                 "figures": module_code(PACKAGE / "figures.py"),
+                "provenance": module_code(PACKAGE / "provenance.py"),
                 "quantities": _code(PACKAGE / "claims" / "quantities" / f"{self.name}.py"),
                 "rule": module_code(PACKAGE / "claims" / "registry.py"),
                 "claims": _claims(self.name),
@@ -95,9 +95,9 @@ def _claims(chapter: str) -> list[dict]:
 def prepare(names: list[str], profile: str, changes: dict, seeds: int | None = None) -> list[Chapter]:
     """The chapters asked for (all when none is named), their parameters checked. With `changes` the profile is called ``custom``."""
     names = names or chapters.names()
+    label = "custom" if changes else profile
     if seeds is not None:
         changes = {**changes, "seeds": seeds}
-    label = "custom" if set(changes) - {"seeds"} else profile
     return [Chapter(name, label, chapters.parameters(name, profile, changes)) for name in names]
 
 
@@ -129,10 +129,11 @@ def _train(stale: list[Chapter], jobs: int | None) -> list[Chapter]:
     for name in sorted({run.parameters["dataset"] for run in todo if "dataset" in run.parameters}):
         check(name)  # one sentence now rather than one failure a run
     try:
-        finish(todo, jobs=jobs)
+        # an hour, and twenty times what the longest should take on one core: a run that hangs must not hang make
+        finish(todo, jobs=jobs, timeout=3600 + 20 * max((run.seconds for run in todo), default=0))
     except SweepError as error:
         console.print(f"training failed: {error}", markup=False, soft_wrap=True)
-        for log in {message: log for _, message, log in error.failures if "InputError" not in message}.values():
+        for log in {message: log for _, message, log in error.failures if log}.values():
             console.print(log, markup=False, soft_wrap=True)
         keys = {run.key for run, _, _ in error.failures}
         return [chapter for chapter in stale if keys & {run.key for run in planned[chapter.name]}]
@@ -144,7 +145,6 @@ def _execute(chapter: Chapter) -> bool:
     import papermill
     from jupyter_client.manager import AsyncKernelManager
     from jupyter_core.utils import run_sync
-    from nbclient.exceptions import DeadKernelError
 
     chapter.folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{chapter.name}-", dir=chapter.folder.parent))
@@ -166,8 +166,8 @@ def _execute(chapter: Chapter) -> bool:
         print("\n".join(error.traceback), file=sys.stderr)  # it carries colours of its own
         console.print(f"the notebook, up to there: {chapter.failed / source.name}", markup=False, soft_wrap=True)
         return False
-    except DeadKernelError as error:  # killed, or never came up
-        console.print(f"{chapter.name} failed: {error}", style="red", markup=False, soft_wrap=True)
+    except Exception as error:  # noqa: BLE001 - a kernel killed, a full disk: this chapter is lost, not the others
+        console.print(f"{chapter.name} failed: {type(error).__name__}: {error}", style="red", markup=False, soft_wrap=True)
         return False
     else:
         (aside / "seconds").write_text(f"{time.perf_counter() - start:.1f}")
@@ -205,15 +205,18 @@ def forecast(asked: list[Chapter]) -> None:
 def report(chapter: Chapter) -> None:
     """Print the verdicts of an executed chapter and where its notebook and figures are."""
     out = Console(highlight=False)
-    try:
-        found = json.loads((chapter.folder / "verdicts.json").read_text(encoding="utf-8"))["verdicts"]
-    except OSError as error:
-        raise InputError(f"{chapter.name} has no verdicts; its notebook should call ncbook.claims.registry.judge.") from error
     tests = {entry["id"]: test_text(entry) for entry in _claims(chapter.name)}
-    table = Table("claim", "verdict", "setting", "estimate [95% interval]", "test")
-    for verdict in found:
+    table = Table("claim", "verdict", "setting", "estimate [95% interval]", "test", box=None)
+    for verdict in verdicts(chapter):
         for i, part in enumerate(verdict["parts"] or [{}]):
             head = (verdict["id"], f"{MARKS[verdict['verdict']]} {verdict['verdict']}") if i == 0 else ("", "")
             table.add_row(*head, setting_text(part), estimate_text(part) or verdict["reason"], tests[verdict["id"]])
-    out.print(table)
+    if table.row_count:
+        out.print(table)
     out.print(f"notebook and figures: {chapter.folder}", soft_wrap=True)
+
+
+def verdicts(chapter: Chapter) -> list[dict]:
+    """The verdicts that an executed chapter left; none for a notebook that judges nothing."""
+    path = chapter.folder / "verdicts.json"
+    return json.loads(path.read_text(encoding="utf-8"))["verdicts"] if path.is_file() else []

@@ -1,12 +1,10 @@
 """The ledger: all claims with their verdicts as Markdown, generated from what the executed chapters left."""
 
-import json
-
 import yaml
 
 from ncbook import chapters, paths
 from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text
-from ncbook.execute import Chapter
+from ncbook.execute import Chapter, verdicts
 
 FALSE_RATE = 0.025  # one-sided: how often the rule calls a claim on its threshold supported
 
@@ -25,8 +23,7 @@ def pages(asked: list[Chapter]) -> dict[str, str]:
     """The generated Markdown by name: ``ledger`` (every claim in full), ``glance`` (one line a claim) and ``runs`` (what took how long)."""
     found = {}
     for chapter in asked:
-        kept = json.loads((chapter.folder / "verdicts.json").read_text(encoding="utf-8"))
-        found |= {verdict["id"]: (chapter, verdict) for verdict in kept["verdicts"]}
+        found |= {verdict["id"]: (chapter, verdict) for verdict in verdicts(chapter)}
     claims = [entry for entry in entries() if entry["id"] in found]
     return {
         "glance": _glance(claims, found),

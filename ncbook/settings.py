@@ -26,10 +26,12 @@ def device(choice: str | None = None) -> str:
 
 
 def jobs(choice: int | None = None, *, on: str | None = None) -> int:
-    """How many runs at a time `on` a device: the choice, else ``JOBS``, else one a core on a CPU and one on a GPU. No result depends on it."""
+    """How many runs at a time `on` a device: the choice, else ``JOBS``, else one a core on a CPU, one on a GPU. No result depends on it."""
     given = choice if choice is not None else os.environ.get("JOBS") or None
     if given is None:
-        return 1 if (on or device()) == "cuda" else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return (
+            1 if (on or device()) == "cuda" else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        )
     try:
         count = int(given)
     except ValueError:

@@ -150,7 +150,9 @@ class Verdicts(list):
         for v in self:
             for i, part in enumerate(v.parts or [{}]):
                 first = (f"[{v.claim.statement}](#claim-{v.claim.id})", f"**{MARKS[v.verdict]} {v.verdict}**") if i == 0 else ("", "")
-                rows.append("| " + " | ".join((*first, setting_text(part), estimate_text(part) or v.reason, f"{test_text(asdict(v.claim))}")) + " |")
+                rows.append(
+                    "| " + " | ".join((*first, setting_text(part), estimate_text(part) or v.reason, f"{test_text(asdict(v.claim))}")) + " |"
+                )
         return "\n".join(rows)
 
     def __repr__(self) -> str:

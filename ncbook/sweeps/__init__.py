@@ -15,7 +15,7 @@ __all__ = ["Run", "SweepError", "call", "finish", "plan", "sweep"]
 
 
 def plan(function: Callable, grid: list[dict], *, device: str | None = None, seconds: Callable[[dict], float] | None = None) -> list[Run]:
-    """The runs of a grid, with the estimate `seconds(parameters)` of what each takes on one core. What cannot run is an `InputError` here."""
+    """The runs of a grid, with the estimate `seconds(parameters)` of what each takes on one core; an `InputError` where one cannot run."""
     check_function(function)
     if not grid:
         raise InputError(f"the grid of {function.__qualname__} is empty; give at least one value of each parameter.")

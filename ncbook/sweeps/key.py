@@ -194,7 +194,9 @@ def _cell_function(function, seen: set) -> list:
     except (OSError, TypeError, SyntaxError) as error:
         raise InputError(f"cannot read the source of {function.__qualname__}; define it in a notebook cell or a file.") from error
     if function.__closure__:
-        raise InputError(f"{function.__qualname__} keeps {', '.join(function.__code__.co_freevars)} from around it; pass it as a parameter.")
+        raise InputError(
+            f"{function.__qualname__} keeps {', '.join(function.__code__.co_freevars)} from around it; pass it as a parameter."
+        )
     parts = [module_code(file) for file in _files(_imports(tree), ours=False)]
     around = {node.id for decorator in tree.body[0].decorator_list for node in ast.walk(decorator) if isinstance(node, ast.Name)}
     parts += [without_docstrings(tree), repr((function.__defaults__, function.__kwdefaults__))]
@@ -208,14 +210,18 @@ def _cell_function(function, seen: set) -> list:
             value = inspect.unwrap(value)  # of its decorators, whose names are in its source
         home = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
         if not (isinstance(value, types.ModuleType) or callable(value) and hasattr(value, "__qualname__")):
-            raise InputError(f"{function.__qualname__} reads the notebook's variable {name!r}, which no run key sees; pass it as a parameter.")
+            raise InputError(
+                f"{function.__qualname__} reads the notebook's variable {name!r}, which no run key sees; pass it as a parameter."
+            )
         if home != function.__module__:
             file = _file(home) if home else None
             parts.append(module_code(file) if file else f"{name} = {home}")
         elif isinstance(value, types.FunctionType):
             parts += _cell_function(value, seen)
         else:
-            raise InputError(f"{function.__qualname__} uses the notebook's {name!r}; define it inside the function, or import it from a file.")
+            raise InputError(
+                f"{function.__qualname__} uses the notebook's {name!r}; define it inside the function, or import it from a file."
+            )
     return parts
 
 

@@ -51,7 +51,7 @@ class Run:
 
 
 class SweepError(RuntimeError):
-    """Some runs failed; the others are finished and kept. `failures` holds each failed run, its error and the worker's traceback ("" where the error says it all)."""
+    """Some runs failed; the others are kept. `failures` holds each failed run, its error and its traceback, if there is one."""
 
     def __init__(self, failures: list[tuple[Run, str, str]], total: int):
         self.failures = failures
@@ -109,7 +109,9 @@ def _code_as_loaded(function) -> str:
 def _text(table, parameters: dict) -> str:
     """The CSV of what an experiment returned; an `InputError` for what a CSV would not hold."""
     if not isinstance(table, pd.DataFrame) or table.empty:
-        raise InputError(f"an experiment returns a DataFrame of at least one row, not {type(table).__name__} {table if table is None else ''}".rstrip())
+        raise InputError(
+            f"an experiment returns a DataFrame of at least one row, not {type(table).__name__} {table if table is None else ''}".rstrip()
+        )
     if any(name is not None for name in table.index.names):
         raise InputError(f"the index {', '.join(map(str, table.index.names))} of the table would be lost; return table.reset_index().")
     if doubled := set(parameters) & set(table.columns):
@@ -151,8 +153,15 @@ def finish(planned: list[Run], *, jobs: int | None = None, timeout: float | None
 
     failures = []
     workers = min(settings.jobs(jobs, on=todo[0].device), len(todo))
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    console = Console(stderr=True, force_jupyter=False)  # in a notebook it would ask for ipywidgets
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     console.print(f"training {len(todo)} runs, {workers} at a time", highlight=False)
     workers_pool = ProcessPool(workers, initializer=prepare_worker, context=get_context("spawn"))
     with one_thread(), Progress(*columns, console=console) as bar, workers_pool as pool:

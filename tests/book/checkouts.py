@@ -12,7 +12,7 @@ import yaml
 BOOK = Path(__file__).resolve().parents[2]
 
 TINY = {
-    "loss": ["cross_entropy", "squared"],
+    "loss": ["squared"],
     "train_size": [50, 100],
     "epochs": 10,
     "measurements": 4,
@@ -34,7 +34,9 @@ class Checkout:
         return subprocess.run(command, env=self.env(), capture_output=True, text=True, timeout=300, check=False, **kwargs)
 
     def env(self) -> dict:
-        kept = {k: v for k, v in os.environ.items() if k not in ("PROFILE", "SEEDS", "JOBS", "NCBOOK_DATA", "NCBOOK_OUTPUT", "NCBOOK_PROFILE")}
+        kept = {
+            k: v for k, v in os.environ.items() if k not in ("PROFILE", "SEEDS", "JOBS", "NCBOOK_DATA", "NCBOOK_OUTPUT", "NCBOOK_PROFILE")
+        }
         return {**kept, "NCBOOK_ROOT": str(self.root), "DEVICE": "cpu", "JOBS": "1", "COLUMNS": "200"}
 
     def chapter(self, name: str, *code: str, title: str = "A toy", **parameters) -> None:

@@ -12,7 +12,7 @@ EPOCHS = [0, 1, 10, 20, 40]
 
 
 def curves(train: dict[str, list[float]], test: dict[str, list[float]], *, terminal=10.0, size: int = 1000) -> pd.DataFrame:
-    """One seed's rows: named columns at EPOCHS on both splits; the terminal phase is known from its epoch on, as the experiment leaves it."""
+    """One seed's rows: named columns at EPOCHS on both splits; the terminal phase is known from its epoch on, as the experiment says it."""
     rows = []
     for split, columns in (("train", train), ("test", test)):
         for i, epoch in enumerate(EPOCHS):

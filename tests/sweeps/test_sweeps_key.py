@@ -51,7 +51,9 @@ def test_docstrings_comments_and_layout_do_not_count(package):
     assert code(package) == before
 
 
-@pytest.mark.parametrize("module", ["figures.py", "cli.py", "render.py", "execute.py", "claims/rule.py", "sweeps/pool.py", "errors.py", "paths.py"])
+@pytest.mark.parametrize(
+    "module", ["figures.py", "cli.py", "render.py", "execute.py", "claims/rule.py", "sweeps/pool.py", "errors.py", "paths.py"]
+)
 def test_figures_claims_command_line_and_sweeps_retrain_nothing(package, module):
     before = code(package)
     with open(package / module, "a") as file:
@@ -59,7 +61,9 @@ def test_figures_claims_command_line_and_sweeps_retrain_nothing(package, module)
     assert code(package) == before
 
 
-@pytest.mark.parametrize("module", ["metrics/moments.py", "metrics/weak.py", "models.py", "training.py", "randomness.py", "data/datasets.py", EXPERIMENT])
+@pytest.mark.parametrize(
+    "module", ["metrics/moments.py", "metrics/weak.py", "models.py", "training.py", "randomness.py", "data/datasets.py", EXPERIMENT]
+)
 def test_what_computes_the_numbers_counts(package, module):
     before = code(package)
     with open(package / module, "a") as file:
@@ -202,7 +206,9 @@ def cell_code(*cells: str, function: str = "f") -> str:
 def test_a_cell_function_counts_with_its_helpers():
     f = "def f(*, seed, device):\n    'doc'\n    return [helper(i) for i in range(seed)]\n"
     first = cell_code("def helper(x):\n    return inner(x)\n", "def inner(x):\n    return x + 1\n", f)
-    assert first == cell_code("def helper(x):\n    # why\n    return inner(x)\n", "def inner(x):\n    return x + 1\n", f.replace("doc", "other"))
+    assert first == cell_code(
+        "def helper(x):\n    # why\n    return inner(x)\n", "def inner(x):\n    return x + 1\n", f.replace("doc", "other")
+    )
     assert first != cell_code("def helper(x):\n    return inner(x)\n", "def inner(x):\n    return x + 2\n", f)
     assert first != cell_code("def helper(x):\n    return -inner(x)\n", "def inner(x):\n    return x + 1\n", f)
 
@@ -217,10 +223,13 @@ def test_a_helper_typed_again_counts_though_the_function_is_the_same():
 @pytest.mark.parametrize(
     "cells",
     [
-        ("import numpy as np\nfrom math import sqrt\nfrom collections import Counter\n", "def f(*, n, device):\n    return np.exp(sqrt(n)), Counter()\n"),
+        (
+            "import numpy as np\nfrom math import sqrt\nfrom collections import Counter\n",
+            "def f(*, n, device):\n    return np.exp(sqrt(n)), Counter()\n",
+        ),
         ("import ncbook\nimport ncbook.models\n", "def f(*, n, device):\n    return ncbook.load(n)\n"),
         ("from ncbook import measure\n", "def f(*, n, device):\n    return measure(n)\n"),
-        ("def f(*, n, device):\n    class Net:\n        width = 3\n        double = width * 2\n    return [len(str(i)) for i in range(n)]\n",),
+        ("def f(*, n, device):\n    class Net:\n        width = 3\n        double = width * 2\n    return [str(i) for i in range(n)]\n",),
         ("def f(*, n, device):\n    return f(n=n - 1, device=device) if n else print(__name__)\n",),
         ("import functools\n@functools.lru_cache\ndef helper(n):\n    return n\n", "def f(*, n, device):\n    return helper(n)\n"),
         ("import torch\n", "@torch.no_grad()\ndef f(*, n, device):\n    return n\n"),
@@ -240,7 +249,10 @@ def test_imports_functions_and_builtins_are_fine(cells):
         ("rate = 0.1\n", "def f(*, n, device):\n    class A:\n        x = rate\n    return A\n"),
         ("rate = 0.1\n", "def helper():\n    return rate\n", "def f(*, n, device):\n    return helper()\n"),
         ("rate = 0.1\n", "def decorate(g):\n    g.rate = rate\n    return g\n", "@decorate\ndef f(*, n, device):\n    return 1\n"),
-        ("from ncbook.data.presets import spec\nrate = spec('digits')\n", "def f(*, n, device):\n    return rate.name\n"),  # an object of ours
+        (
+            "from ncbook.data.presets import spec\nrate = spec('digits')\n",
+            "def f(*, n, device):\n    return rate.name\n",
+        ),  # an object of ours
         ("import torch\nrate = torch.nn.Linear(2, 2)\n", "def f(*, n, device):\n    return rate(n)\n"),  # callable, and full of numbers
     ],
 )
@@ -253,8 +265,14 @@ def test_a_variable_of_the_notebook_is_refused(cells):
     ("cells", "message"),
     [
         (("def f(*, n, device):\n    return nowhere\n",), "uses 'nowhere', which is not defined"),
-        (("def make(rate):\n    def g(*, device):\n        return rate\n    return g\nf = make(3)\n",), "keeps rate from around it; pass it as a parameter"),
-        (("class Net:\n    width = 3\n", "def f(*, device):\n    return Net()\n"), "'Net'; define it inside the function, or import it from a file"),
+        (
+            ("def make(rate):\n    def g(*, device):\n        return rate\n    return g\nf = make(3)\n",),
+            "keeps rate from around it; pass it as a parameter",
+        ),
+        (
+            ("class Net:\n    width = 3\n", "def f(*, device):\n    return Net()\n"),
+            "'Net'; define it inside the function, or import it from a file",
+        ),
         (("f = lambda device: 1\n",), "made by `def`"),
         (("import functools\ndef g(*, n, device):\n    return n\nf = functools.partial(g, n=1)\n",), "made by `def`"),
     ],

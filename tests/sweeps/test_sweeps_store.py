@@ -10,7 +10,7 @@ import pytest
 
 from ncbook.sweeps import store
 
-TABLE = pd.DataFrame({"epoch": [1, 2], "value": [0.1 + 0.2, float("nan")], "name": ["nan", "a,b\n\"c\""]})
+TABLE = pd.DataFrame({"epoch": [1, 2], "value": [0.1 + 0.2, float("nan")], "name": ["nan", 'a,b\n"c"']})
 INFO = {"seconds": 1.5, "device": "cpu", "parameters": {"seed": 0}}
 
 
@@ -106,4 +106,4 @@ def test_run_json_is_json_that_people_can_read(entry):
 def test_large_mixed_columns_read_the_same_whatever_their_length():
     mixed = pd.DataFrame({"a": ["1"] * 300_000 + ["x"]})  # pandas would guess the type chunk by chunk, and warn
     assert store.from_csv(store.to_csv(mixed)).a.map(type).unique().tolist() == [str]
-    assert math.isnan(store.from_csv("a\n1\n\n\"\"\n").a.iloc[-1])
+    assert math.isnan(store.from_csv('a\n1\n\n""\n').a.iloc[-1])

@@ -25,7 +25,9 @@ def wave(*, name: str, seed: int, rows: int = 40, note=None, device: str = "cpu"
     draw = np.random.default_rng(seed)
     values = draw.normal(size=rows) * 10.0 ** draw.integers(-12, 12, size=rows)
     values[3] = np.nan
-    return pd.DataFrame({"step": np.arange(rows), "value": values, "third": np.float32(1) / (1 + np.arange(rows, dtype=np.float32)), "text": "nan"})
+    return pd.DataFrame(
+        {"step": np.arange(rows), "value": values, "third": np.float32(1) / (1 + np.arange(rows, dtype=np.float32)), "text": "nan"}
+    )
 
 
 def faulty(*, how: str, seed: int, device: str = "cpu") -> pd.DataFrame:
