@@ -12,7 +12,6 @@ _menu = {
     "train": "ncbook.training",
     "sweep": "ncbook.sweeps",
 }
-__all__ = sorted(_menu)
 
 
 def __getattr__(name: str):
@@ -22,4 +21,4 @@ def __getattr__(name: str):
 
 
 def __dir__():
-    return __all__
+    return sorted(_menu)

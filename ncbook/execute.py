@@ -119,10 +119,9 @@ def run(asked: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
 
 def _train(stale: list[Chapter], jobs: int | None) -> list[Chapter]:
     """Train all missing runs; returns the chapters that have a failed run."""
+    from ncbook.data.files import check
     from ncbook.sweeps import SweepError, finish
     from ncbook.sweeps.pool import missing
-
-    from ncbook.data.files import check
 
     planned = {chapter.name: chapter.runs() for chapter in stale}
     todo = missing([run for runs in planned.values() for run in runs])

@@ -20,15 +20,16 @@ def claim_ids(names) -> list[str]:
 
 
 def pages(asked: list[Chapter]) -> dict[str, str]:
-    """The generated Markdown by name: ``ledger`` (every claim in full), ``glance`` (one line a claim) and ``runs`` (what took how long)."""
+    """The generated Markdown by name: ``glance`` (one line a claim) and ``ledger`` (every claim in full, by chapter)."""
     found = {}
     for chapter in asked:
         found |= {verdict["id"]: (chapter, verdict) for verdict in verdicts(chapter)}
     claims = [entry for entry in entries() if entry["id"] in found]
-    return {
-        "glance": _glance(claims, found),
-        "ledger": "\n".join(_full(claim, *found[claim["id"]]) for claim in claims) + _chance(len(claims)),
-    }
+    full = []
+    for chapter in asked:
+        full += [f"## [{chapters.title(chapter.name)}](chapters/{chapter.name})", ""]
+        full += [_full(claim, *found[claim["id"]]) for claim in claims if claim["chapter"] == chapter.name]
+    return {"glance": _glance(claims, found), "ledger": "\n".join(full) + _chance(len(claims))}
 
 
 def _glance(claims: list[dict], found: dict) -> str:
@@ -45,11 +46,12 @@ def _glance(claims: list[dict], found: dict) -> str:
 def _full(claim: dict, chapter: Chapter, verdict: dict) -> str:
     lines = [
         f"(claim-{claim['id']})=",
-        f"## {MARKS[verdict['verdict']]} {claim['statement']}",
+        f"### {MARKS[verdict['verdict']]} {claim['statement']}",
         "",
-        f"**{verdict['verdict'].capitalize()}** in the profile `{chapter.profile}`. "
-        f"Source: {{cite:t}}`{claim['source']}` ({claim['evidence']}). "
-        f"Chapter: [{chapters.title(chapter.name)}](chapters/{chapter.name}). See {{numref}}`{claim['figure']}`.",
+        (
+            f"**{verdict['verdict'].capitalize()}** in the profile `{chapter.profile}`; see {{numref}}`{claim['figure']}`. "
+            f"Source: {{cite:t}}`{claim['source']}` ({claim['evidence']})."
+        ),
         "",
         f"*Measured:* {claim['measures']} *Test:* {test_text(claim)}"
         + {"all": ", in every setting.", "any": ", in at least one setting (Holm's correction)."}[claim.get("combine", "all")],

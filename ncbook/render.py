@@ -97,7 +97,7 @@ def _jupyter_book(stage: Path) -> Path:
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(stage), "--path-output", str(output)]
     console.print("building the pages …")
     done = subprocess.run(
-        [*command, "-W", "-n", "--keep-going"], text=True, encoding="utf-8", errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [*command, "-W", "-n", "--keep-going"], check=False, text=True, encoding="utf-8", errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env={**os.environ, "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"},
     )  # fmt: skip
     log.write_text(done.stdout, encoding="utf-8")

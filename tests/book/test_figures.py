@@ -8,9 +8,9 @@ import pytest
 
 matplotlib.use("Agg")
 
-from ncbook import figures  # noqa: E402
-from ncbook.errors import InputError  # noqa: E402
-from ncbook.render import FIGURE_MIME, _caption  # noqa: E402
+from ncbook import figures
+from ncbook.errors import InputError
+from ncbook.render import FIGURE_MIME, _caption
 
 
 @pytest.fixture
