@@ -69,14 +69,14 @@ def fit_logistic(features: Tensor, labels: Tensor, classes: int, *, steps: int =
         raise InputError(f"a probe needs at least 1 step, not {steps}.")
     features = features.double()
     largest = torch.linalg.eigvalsh(features.T @ features / len(features))[-1].clamp_min(torch.finfo(torch.float64).tiny).sqrt()
-    x = (features / largest).float()  # (N, d): once scaled, float32 holds more than these steps can resolve
-    columns = x.T.contiguous()  # (d, N): products with few rows run several times faster than those with few columns
+    x = torch.cat([features / largest, torch.ones_like(features[:, :1])], dim=1).float()  # (N, d + 1): once scaled, float32 is enough
+    columns = x.T.contiguous()  # products with few rows run several times faster than those with few columns
     hot = torch.nn.functional.one_hot(labels, classes).T.to(x.dtype)  # (C, N)
-    here = ahead = x.new_zeros(classes, x.shape[1] + 1)  # (C, d + 1): weight and bias
+    here = ahead = x.new_zeros(classes, x.shape[1])  # (C, d + 1): weight and bias
     for k in range(steps):
-        gap = torch.addmm(ahead[:, -1:], ahead[:, :-1], columns).softmax(0).sub_(hot).div_(len(x))  # (C, N): the loss's gradient in the logits
-        before, here = here, ahead - 2 * torch.cat([gap @ x, gap.sum(1, keepdim=True)], dim=1)
-        ahead = here + k / (k + 3) * (here - before)
+        gap = (ahead @ columns).softmax(0).sub_(hot)  # (C, N): N times the loss's gradient in the logits
+        before, here = here, torch.add(ahead, gap @ x, alpha=-2 / len(x))
+        ahead = torch.lerp(before, here, 1 + k / (k + 3))  # beyond here, in the direction of the last step
     return here[:, :-1] / largest.float(), here[:, -1]
 
 

@@ -5,10 +5,12 @@ from itertools import product
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from ncbook.data.datasets import Dataset, load
 from ncbook.errors import unknown
 from ncbook.metrics.measure import collapse_table
+from ncbook.metrics.moments import ClassMoments
 from ncbook.models import build_model
 from ncbook.probes import probe_accuracies
 from ncbook.randomness import child_generator
@@ -33,13 +35,16 @@ def experiment(
     schedule: str,
     precision: str,
     every_layer: bool,
+    blurs: list[float],
     seed: int,
     device: str = "cpu",
 ) -> pd.DataFrame:
-    """Accuracy of the probes on the fine labels: one row an epoch, layer and probe."""
-    data = source_task(dataset, labels, train_size=train_size, test_size=test_size, seed=seed, device=device)
+    """Accuracy of the probes on the fine labels: one row an epoch, layer, probe and blur."""
+    sizes = {"train_size": train_size, "test_size": test_size}
+    data = source_task(dataset, labels, **sizes, seed=seed, device=device)
     generator = child_generator(seed, "weights")
-    network = build_model(model, data.image_shape, data.num_classes, generator=generator).to(device)
+    network = build_model(model, data.image_shape, data.num_classes, generator=generator)
+    network.to(device)
     head = {"weight": network.classifier.weight, "bias": network.classifier.bias}
     steps = train(
         network,
@@ -56,19 +61,18 @@ def experiment(
     )
     last, rows = network.taps[-1], []
     for state in steps:
-        on_train, on_test = extract_layers(network, data.train), extract_layers(network, data.test)
-        # earlier layers are compared at the two ends of the terminal phase, and untrained
-        ends = every_layer and state.epoch in (0, state.terminal_epoch, epochs)
-        for layer in network.taps if ends else [last]:
+        on_train = extract_layers(network, data.train)
+        on_test = extract_layers(network, data.test)
+        # earlier layers, and blurred features, are compared at the ends of the terminal phase
+        ends = state.epoch in (0, state.terminal_epoch, epochs)
+        for layer in network.taps if every_layer and ends else [last]:
+            h_train, h_test = on_train[layer], on_test[layer]
             collapse = collapse_table(
-                (on_train[layer], data.train.labels),
-                (on_test[layer], data.test.labels),
-                **head if layer == last else {},
+                (h_train, data.train.labels),
+                (h_test, data.test.labels),
+                **(head if layer == last else {}),
                 kmeans=False,
             ).set_index("split")
-            probes = probe_accuracies(
-                on_train[layer], data.train.fine_labels, on_test[layer], data.test.fine_labels
-            )
             reached = {
                 "epoch": state.epoch,
                 "terminal_epoch": state.terminal_epoch,
@@ -76,14 +80,28 @@ def experiment(
                 "last_layer": layer == last,
                 "source_classes": data.num_classes,
                 "fine_classes": len(data.fine_class_names),
-                "source_error_train": collapse.error["train"],
                 "source_error_test": collapse.error["test"],
                 "variance_ratio_train": collapse.variance_ratio["train"],
                 "variance_ratio_test": collapse.variance_ratio["test"],
                 "nc1_train": collapse.nc1["train"],
             }
-            rows += [{**reached, "probe": name, "accuracy": value} for name, value in probes.items()]
+            for blur in (0.0, *blurs) if ends and layer == last else (0.0,):
+                a, b = blurred(h_train, h_test, data.train.labels, blur, seed=seed)
+                accuracies = probe_accuracies(a, data.train.fine_labels, b, data.test.fine_labels)
+                for probe, accuracy in accuracies.items():
+                    rows.append({**reached, "blur": blur, "probe": probe, "accuracy": accuracy})
     return pd.DataFrame(rows)
+
+
+def blurred(train: Tensor, test: Tensor, labels: Tensor, share: float, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Features (N, d) and (M, d) plus Gaussian noise, the same in all directions, that by itself makes V = `share` on the training labels (N,)."""
+    if not share:
+        return train, test
+    between = ClassMoments.from_features(train, labels).between()
+    size = float((share * between / train.shape[1]).sqrt())
+    generator = child_generator(seed, "blur")
+    noise = torch.randn(len(train) + len(test), train.shape[1], generator=generator).to(train.device) * size
+    return train + noise[: len(train)], test + noise[len(train) :]
 
 
 def source_task(name: str, labels: str, *, seed: int, **sizes) -> Dataset:
@@ -112,13 +130,14 @@ def grid(
     weight_decay: float | list[float],
     measurements: int,
     measurements_beside: int,
+    blurs: list[float],
     seeds: int,
     **same,
 ) -> list[dict]:
     """The runs: data set × network × seed × (coarse labels at each weight decay, the other labels at the largest); `same` is the same for all.
 
-    The largest weight decay with coarse labels is the main arm: `measurements` epochs and every layer; the others have `measurements_beside`
-    and the last layer.
+    The largest weight decay with coarse labels is the main arm: `measurements` epochs, every layer, and blurred features; the others have
+    `measurements_beside` and the last layer as it is.
     """
     decays = _list(weight_decay)
     arms = [(name, w) for name in _list(labels) for w in (decays if name == "coarse" else [max(decays)])]
@@ -133,6 +152,7 @@ def grid(
                 "weight_decay": w,
                 "measurements": measurements if main else measurements_beside,
                 "every_layer": main,
+                "blurs": blurs if main else [],
                 "seed": seed,
                 **same,
             }
@@ -144,7 +164,7 @@ def seconds(parameters: dict) -> float:
     """Rough time of a run on one CPU core, to train the longest first and to estimate a dry run."""
     sample = {"mlp": 2e-5, "mlp_plain": 1e-5, "mlp_wide": 6e-5, "cnn": 8e-4, "resnet18": 2e-2}.get(parameters["model"], 1e-3)
     images = parameters["train_size"] or 50_000
-    probes = 2e-4 * images * (parameters["measurements"] + 6 * parameters["every_layer"])
+    probes = 2e-4 * images * (parameters["measurements"] + 6 * parameters["every_layer"] + 3 * len(parameters["blurs"]))
     return probes + parameters["epochs"] * images * sample
 
 

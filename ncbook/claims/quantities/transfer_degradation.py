@@ -1,6 +1,6 @@
 """The numbers behind the claims on transfer. Each takes the rows of one seed in one setting.
 
-The *main arm* is coarse labels at the largest weight decay on record: the one with the deepest collapse, fixed before any run. A *change* is
+The *main arm* is coarse labels at the largest weight decay on record: the one with the deepest collapse, fixed before any run. Features are as they are (blur 0). A *change* is
 the accuracy at the last epoch minus that where the terminal phase began. The probe is logistic regression on raw features, unless the
 claim's settings name one.
 """
@@ -35,7 +35,7 @@ def slope_over_training(rows: pd.DataFrame) -> float:
 
 def slope_over_weight_decay(rows: pd.DataFrame) -> float:
     """Probe accuracy gained for each decade of V on train, over the weight decays, at the last epoch."""
-    ends = _last_layer(rows[(rows["labels"] == "coarse") & (rows["probe"] == "logistic")])
+    ends = _last_layer(_read(rows, "coarse"))
     return _slope(ends[ends["epoch"] == ends["epoch"].max()])
 
 
@@ -48,7 +48,7 @@ def last_layer_beyond(rows: pd.DataFrame) -> float:
 
 def beyond_fine_labels(rows: pd.DataFrame) -> float:
     """The change with coarse labels minus the change with fine ones, all else equal."""
-    fine = rows[(rows["labels"] == "fine") & (rows["probe"] == "logistic")]
+    fine = _read(rows, "fine")
     return _change(_last_layer(_main(rows))) - _change(_last_layer(fine)) if len(fine) else NAN
 
 
@@ -58,10 +58,14 @@ def above_ceiling(rows: pd.DataFrame) -> float:
     return end["accuracy"] - end["source_classes"] / end["fine_classes"]
 
 
+def _read(rows: pd.DataFrame, labels: str, probe: str | None = "logistic") -> pd.DataFrame:
+    """Rows of one kind of pre-training labels and one probe (None: all), features as they are."""
+    return rows[(rows["labels"] == labels) & (rows["blur"] == 0) & ((rows["probe"] == probe) | (probe is None))]
+
+
 def _main(rows: pd.DataFrame, probe: str | None = "logistic") -> pd.DataFrame:
-    coarse = rows[rows["labels"] == "coarse"]
-    main = coarse[coarse["weight_decay"] == coarse["weight_decay"].max()]
-    return main if probe is None else main[main["probe"] == probe]
+    coarse = _read(rows, "coarse", probe)
+    return coarse[coarse["weight_decay"] == coarse["weight_decay"].max()]
 
 
 def _last_layer(rows: pd.DataFrame) -> pd.DataFrame:
