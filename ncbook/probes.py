@@ -68,8 +68,9 @@ def fit_logistic(features: Tensor, labels: Tensor, classes: int, *, steps: int =
     if steps < 1:
         raise InputError(f"a probe needs at least 1 step, not {steps}.")
     features = features.double()
-    largest = torch.linalg.eigvalsh(features.T @ features / len(features))[-1].clamp_min(torch.finfo(torch.float64).tiny).sqrt()
-    x = torch.cat([features / largest, torch.ones_like(features[:, :1])], dim=1).float()  # (N, d + 1): once scaled, float32 is enough
+    variance = torch.linalg.eigvalsh(features.T @ features / len(features))  # (d,), ascending
+    largest = variance[-1].sqrt() if len(variance) and variance[-1] > 0 else features.new_ones(())
+    x = torch.cat([features / largest, features.new_ones(len(features), 1)], dim=1).float()  # (N, d + 1): once scaled, float32 is enough
     columns = x.T.contiguous()  # products with few rows run several times faster than those with few columns
     hot = torch.nn.functional.one_hot(labels, classes).T.to(x.dtype)  # (C, N)
     here = ahead = x.new_zeros(classes, x.shape[1])  # (C, d + 1): weight and bias
