@@ -91,7 +91,8 @@ def test_slope_over_weight_decay_is_at_the_last_epoch():
     arms = ending(0.5, 0.01), ending(0.7, 0.1, weight_decay=5e-3), ending(0.9, 1.0, weight_decay=1e-3)
     others = arm(FLAT, labels="fine", weight_decay=0.5), arm(FLAT, probe="centre", weight_decay=2e-3), arm(FLAT, layer="hidden1")
     assert q.slope_over_weight_decay(together(*arms, *others)) == pytest.approx(0.2)
-    assert math.isnan(q.slope_over_weight_decay(together(*arms[:2])))
+    assert q.slope_over_weight_decay(together(*arms[:2])) == pytest.approx(0.2)
+    assert math.isnan(q.slope_over_weight_decay(arms[0]))
 
 
 def test_last_layer_beyond_compares_with_the_earlier_layer_that_loses_most():

@@ -30,13 +30,13 @@ def slope_over_training(rows: pd.DataFrame) -> float:
     """Probe accuracy gained for each decade of V on train, over the measured epochs of the terminal phase, main arm."""
     curve = _last_layer(_main(rows))
     begins = curve["terminal_epoch"].max()
-    return _slope(curve[curve["epoch"] >= begins])  # all False where it never began
+    return _slope(curve[curve["epoch"] >= begins], least=3)  # all False where it never began
 
 
 def slope_over_weight_decay(rows: pd.DataFrame) -> float:
     """Probe accuracy gained for each decade of V on train, over the weight decays, at the last epoch."""
     ends = _last_layer(_read(rows, "coarse"))
-    return _slope(ends[ends["epoch"] == ends["epoch"].max()])
+    return _slope(ends[ends["epoch"] == ends["epoch"].max()], least=2)
 
 
 def last_layer_beyond(rows: pd.DataFrame) -> float:
@@ -81,10 +81,10 @@ def _change(rows: pd.DataFrame, column: str = "accuracy") -> float:
     return curve[column].iloc[-1] - curve.loc[begins, column]
 
 
-def _slope(rows: pd.DataFrame) -> float:
-    """Least-squares slope of accuracy on log10 of V on train; nan for fewer than three points."""
+def _slope(rows: pd.DataFrame, *, least: int) -> float:
+    """Least-squares slope of accuracy on log10 of V on train; nan for fewer points than `least`."""
     x = np.log10(rows["variance_ratio_train"].to_numpy())
-    if len(x) < 3 or np.ptp(x) == 0:
+    if len(x) < least or np.ptp(x) == 0:
         return NAN
     x = x - x.mean()
     return float(x @ rows["accuracy"].to_numpy() / (x @ x))
