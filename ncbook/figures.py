@@ -36,6 +36,11 @@ LABELS = {
     "squared": "squared loss",
     "epoch": "epoch",
     "train_size": "training images",
+    "logistic": "logistic, raw",
+    "standardised": "logistic, standardised",
+    "whitened": "logistic, whitened",
+    "neighbours": "nearest neighbours",
+    "centre": "nearest class centre",
 }
 
 

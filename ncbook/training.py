@@ -130,3 +130,10 @@ def error(model: nn.Module, dataset) -> float:
 def extract(model, split, *, tap: str | None = None, pooled: bool = True, batch_size: int = 1024) -> Tensor:
     """Features (N, d), float32, of a split's images at a tap of a `models.Network`, in the split's own order and without augmentation."""
     return torch.cat([model.features(x, tap, pooled=pooled).float() for x, _ in split.batches(batch_size)])
+
+
+@torch.no_grad()
+def extract_layers(model, split, *, pooled: bool = True, batch_size: int = 1024) -> dict[str, Tensor]:
+    """`extract` at every tap in one pass over the split: {tap: (N, d of the tap)}, first to last."""
+    parts = [model.all_features(x, pooled=pooled) for x, _ in split.batches(batch_size)]
+    return {tap: torch.cat([part[tap].float() for part in parts]) for tap in model.taps}
