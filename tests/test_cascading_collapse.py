@@ -42,6 +42,7 @@ def test_terminal_falls():
 def test_without_a_terminal_phase_there_is_no_fall(terminal):
     rows = profiles([FLAT, MIDDLE, MIDDLE], terminal=terminal)
     assert math.isnan(q.typical_earlier_fall(rows)) and math.isnan(q.next_to_last_fall(rows))
+    assert math.isnan(terminal) == math.isnan(q.chance_of_straighter_at_onset(rows.assign(nc1=rows.variance_ratio)))
 
 
 def test_the_input_is_no_layer_of_the_profile():
@@ -76,14 +77,12 @@ def test_stall():
     assert q.stall_without_labels(rows) == pytest.approx(1)
 
 
-def nc1(values):
-    return profiles([FLAT, FLAT, values], column="nc1")
-
-
 def test_a_geometric_decay_is_straighter_than_any_random_curve_and_others_are_not():
     assert q.chance_of_straighter(profiles([[1.0] * 9] * 2 + [list(0.3 ** np.arange(9))], column="nc1")) == pytest.approx(0, abs=1e-4)
     kink = [1.0, 1, 1, 1, 1, 0.1, 1e-2, 1e-3, 1e-4]  # flat, then geometric
     assert q.chance_of_straighter(profiles([[1.0] * 9] * 2 + [kink], column="nc1")) > 0.5
+    onset = profiles([[1.0] * 9, list(0.3 ** np.arange(9)), kink], column="nc1")
+    assert q.chance_of_straighter_at_onset(onset) == pytest.approx(0, abs=1e-4) and q.chance_of_straighter(onset) > 0.5
     rises = list(3.0 ** np.arange(9))
     assert q.chance_of_straighter(profiles([[1.0] * 9] * 2 + [rises], column="nc1")) == 1
 
@@ -92,16 +91,16 @@ def test_false_alarms_of_the_law_are_nominal():
     """Curves that merely fall pass for geometric as often as the threshold says, whatever their number of layers; noise hardly ever."""
     random = np.random.default_rng(5)
     for n in (6, 9):
-        falling = [nc1_curve(10 ** -np.r_[0, random.exponential(size=n - 1).cumsum()]) for _ in range(400)]
-        assert np.mean(falling) == pytest.approx(0.5, abs=0.06)
+        falling = [chance(-np.r_[0, random.exponential(size=n - 1).cumsum()]) for _ in range(300)]
+        assert np.mean(falling) == pytest.approx(0.5, abs=0.07)
         assert np.mean(np.array(falling) < 0.05) < 0.09
-        noise = [nc1_curve(10 ** random.normal(size=n)) for _ in range(400)]
-        assert np.mean(np.array(noise) < 0.05) < 0.01
+        noise = [chance(random.normal(size=n)) for _ in range(300)]
+        assert np.mean(np.array(noise) < 0.05) < 0.02
 
 
-def nc1_curve(values) -> float:
-    n = len(values)
-    return q.chance_of_straighter(profiles([[1.0] * n] * 2 + [list(values)], column="nc1"))
+def chance(log_nc1) -> float:
+    rows = pd.DataFrame({"depth": range(len(log_nc1)), "nc1": 10.0**log_nc1, "split": "train", "epoch": 1})
+    return q.chance_of_straighter(rows)
 
 
 def test_line_against_numpy_and_two_pieces():

@@ -53,7 +53,17 @@ def chance_of_straighter(rows: pd.DataFrame) -> float:
 
     NC1 is He & Su's D over the number of classes, so that the two have the same slope and fit. 1 where the line rises.
     """
-    fit = line(at_end(rows)["nc1"])
+    return _chance(at_end(rows)["nc1"])
+
+
+def chance_of_straighter_at_onset(rows: pd.DataFrame) -> float:
+    """The same where the terminal phase begins; nan when it never did."""
+    begins = rows["terminal_epoch"].max()
+    return NAN if np.isnan(begins) else _chance(at_end(rows, epoch=begins)["nc1"])
+
+
+def _chance(values: pd.Series) -> float:
+    fit = line(values)
     return float((random_fits(int(fit["layers"])) >= fit["r_squared"]).mean()) if fit["slope"] < 0 else 1.0
 
 
