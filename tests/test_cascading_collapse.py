@@ -91,10 +91,10 @@ def test_false_alarms_of_the_law_are_nominal():
     """Curves that merely fall pass for geometric as often as the threshold says, whatever their number of layers; noise hardly ever."""
     random = np.random.default_rng(5)
     for n in (6, 9):
-        falling = [chance(-np.r_[0, random.exponential(size=n - 1).cumsum()]) for _ in range(300)]
-        assert np.mean(falling) == pytest.approx(0.5, abs=0.07)
-        assert np.mean(np.array(falling) < 0.05) < 0.09
-        noise = [chance(random.normal(size=n)) for _ in range(300)]
+        falling = [chance(-np.r_[0, random.exponential(size=n - 1).cumsum()]) for _ in range(150)]
+        assert np.mean(falling) == pytest.approx(0.5, abs=0.09)
+        assert np.mean(np.array(falling) < 0.05) < 0.1
+        noise = [chance(random.normal(size=n)) for _ in range(150)]
         assert np.mean(np.array(noise) < 0.05) < 0.02
 
 
@@ -143,8 +143,8 @@ def test_before_the_activation_of_a_residual_block_is_the_sum_with_the_skip_path
     assert not any(module._forward_pre_hooks for module in network.modules())
 
 
-SMALL = dict(train_size=40, test_size=40, epochs=2, measurements=1, loss="cross_entropy", learning_rate=0.05, weight_decay=1e-3, batch_size=20)
-SMALL |= dict(schedule="cosine", augment=None, precision="float32", measure_batch=16)
+SMALL = {"train_size": 40, "test_size": 40, "epochs": 2, "measurements": 1, "batch_size": 20, "measure_batch": 16}
+SMALL |= {"loss": "cross_entropy", "learning_rate": 0.05, "weight_decay": 1e-3, "schedule": "cosine", "augment": None, "precision": "float32"}
 
 
 @pytest.mark.parametrize("model, taps", [("mlp_deep", 8 * 2), ("cnn_deep", 6 * 4), ("resnet_small", 7 * 4)])
