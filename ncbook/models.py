@@ -49,7 +49,7 @@ class Network(nn.Module):
         return found
 
     def activations(self, x: Tensor) -> dict[tuple[str, str], Tensor]:
-        """Each block's output as it is, ``(tap, "post")``, and what its last activation function takes in, ``(tap, "pre")``, in one forward pass.
+        """In one forward pass each block's output as it is, ``(tap, "post")``, and what its last activation takes in, ``(tap, "pre")``.
 
         In a residual block the last activation comes after the sum with the skip path, so "pre" is that sum.
 
@@ -106,7 +106,7 @@ def mlp(input_shape: tuple[int, int, int], num_classes: int, *, depth=3, width=1
 
 
 def cnn(input_shape: tuple[int, int, int], num_classes: int, *, width=16, repeat=1) -> Network:
-    """Three stages of `repeat` 3 × 3 convolutions with batch norm and ReLU (width, 2 width, 4 width channels), halving the image after the first two.
+    """Three stages of `repeat` 3 × 3 convolutions with batch norm and ReLU (width, 2 width, 4 width channels); the first two halve the image.
 
     >>> cnn((1, 8, 8), 10, repeat=2).taps
     ['conv1', 'conv2', 'conv3', 'conv4', 'conv5', 'conv6']
@@ -138,9 +138,9 @@ def resnet18(input_shape: tuple[int, int, int], num_classes: int) -> Network:
 
 
 def resnet_small(input_shape: tuple[int, int, int], num_classes: int, *, width=16, repeat=2) -> Network:
-    """The small ResNet of He et al. (2016) for CIFAR: a stem and three stages of `repeat` residual blocks of torchvision's (width, 2 width, 4 width).
+    """The small ResNet of He et al. (2016) for CIFAR: a stem, and three stages of `repeat` residual blocks (width, 2 width, 4 width channels).
 
-    Twenty times cheaper than ResNet-18 at width 16. Taps: ``stem``, ``layer1-0`` … after the sum with the skip path and its ReLU.
+    The blocks are torchvision's, with a 1 × 1 convolution where a skip path changes size. Twenty times cheaper than ResNet-18 at width 16. Taps: ``stem``, ``layer1-0`` … after the sum with the skip path and its ReLU.
 
     >>> resnet_small((1, 8, 8), 10, repeat=1).taps
     ['stem', 'layer1-0', 'layer2-0', 'layer3-0']

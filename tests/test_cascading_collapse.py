@@ -14,7 +14,7 @@ from ncbook.models import build_model
 EPOCHS = [0, 10, 40]
 
 
-def profiles(train: list[list[float]], test: list[list[float]] | None = None, *, column="variance_ratio", terminal=10.0, start=1) -> pd.DataFrame:
+def profiles(train: list[list[float]], test=None, *, column="variance_ratio", terminal=10.0, start=1) -> pd.DataFrame:
     """One seed's rows: the values over depth (from `start`) at each of EPOCHS, for train and test, in no order."""
     rows = []
     for split, curves in (("train", train), ("test", train if test is None else test)):
@@ -144,7 +144,8 @@ def test_before_the_activation_of_a_residual_block_is_the_sum_with_the_skip_path
 
 
 SMALL = {"train_size": 40, "test_size": 40, "epochs": 2, "measurements": 1, "batch_size": 20, "measure_batch": 16}
-SMALL |= {"loss": "cross_entropy", "learning_rate": 0.05, "weight_decay": 1e-3, "schedule": "cosine", "augment": None, "precision": "float32"}
+SMALL |= {"loss": "cross_entropy", "learning_rate": 0.05, "weight_decay": 1e-3}
+SMALL |= {"schedule": "cosine", "augment": None, "precision": "float32"}
 
 
 @pytest.mark.parametrize("model, taps", [("mlp_deep", 8 * 2), ("cnn_deep", 6 * 4), ("resnet_small", 7 * 4)])

@@ -23,7 +23,8 @@ def layer_table(
     *,
     num_classes: int,
 ) -> pd.DataFrame:
-    """Collapse of every layer on each split: one row a layer and split, the columns ``layer``, ``split``, ``n``, ``width`` and `LAYER_METRICS`.
+    """Collapse of every layer on each split: one row a layer and split, with the columns ``layer``, ``split``, ``n``,
+    ``width`` and `LAYER_METRICS`.
 
     ``layers(x)`` gives the features {layer: (B, d_l)} of a batch of images; ``train()`` and ``test()`` each give one pass over batches
     (x, y), the same at each call. Both are read twice: for the class means, then for what is measured around them. The numbers are those of

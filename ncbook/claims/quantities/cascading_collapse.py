@@ -44,8 +44,8 @@ def depth_order(rows: pd.DataFrame) -> float:
 
 def slope_made_by_training(rows: pd.DataFrame) -> float:
     """Decades of V a layer: the slope over depth at the last epoch minus that of the untrained network, on train."""
-    slopes = [np.polyfit(v.index, np.log10(v), 1)[0] for v in (at_end(rows, epoch=e)["variance_ratio"].loc[1:] for e in (rows["epoch"].max(), 0))]
-    return float(slopes[0] - slopes[1])
+    trained, untrained = (at_end(rows, epoch=epoch)["variance_ratio"].loc[1:] for epoch in (rows["epoch"].max(), 0))
+    return float(line(trained)["slope"] - line(untrained)["slope"])
 
 
 def chance_of_straighter(rows: pd.DataFrame) -> float:
