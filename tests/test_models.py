@@ -46,6 +46,8 @@ def test_the_small_resnet_at_width_64_is_the_first_three_stages_of_resnet18():
     small, large = resnet_small((3, 32, 32), 10, width=64), build_model("resnet18", (3, 32, 32), 10, generator=generator())
     shapes = [{k: v.shape for k, v in net.blocks.state_dict().items() if not k.startswith("layer4")} for net in (small, large)]
     assert shapes[0] == shapes[1]
+    parameters = resnet_small((3, 32, 32), 10, repeat=3).parameters()  # ResNet-20 with convolutions in two skip paths
+    assert sum(p.numel() for p in parameters) == 269_722 + (16 * 32 + 64) + (32 * 64 + 128)
     assert [tuple(h.shape[1:]) for h in small.activations(torch.zeros(2, 3, 32, 32)).values()][-1] == (256, 8, 8)
 
 
