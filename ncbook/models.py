@@ -38,21 +38,48 @@ class Network(nn.Module):
             x = block(x)
             if name == tap:
                 break
-        return _vectors(x, pooled)
+        return vectors(x, pooled=pooled)
 
     def all_features(self, x: Tensor, *, pooled: bool = True) -> dict[str, Tensor]:
         """Features (N, d_l) at every tap in one forward pass."""
         found = {}
         for name, block in self.blocks.items():
             x = block(x)
-            found[name] = _vectors(x, pooled)
+            found[name] = vectors(x, pooled=pooled)
+        return found
+
+    def activations(self, x: Tensor) -> dict[tuple[str, str], Tensor]:
+        """In one forward pass each block's output as it is, ``(tap, "post")``, and what its last activation takes in, ``(tap, "pre")``.
+
+        In a residual block the last activation comes after the sum with the skip path, so "pre" is that sum.
+
+        >>> net = mlp((1, 2, 2), 3, depth=1, width=5)
+        >>> found = net.activations(torch.randn(7, 1, 2, 2))
+        >>> [(*key, tuple(h.shape)) for key, h in found.items()], torch.equal(found["hidden1", "pre"].relu(), found["hidden1", "post"])
+        ([('hidden1', 'pre', (7, 5)), ('hidden1', 'post', (7, 5))], True)
+        """
+        found = {}
+        for name, block in self.blocks.items():
+            last = [module for module in block.modules() if isinstance(module, tuple(ACTIVATIONS.values()))][-1]
+            # a copy, since torchvision's ReLU works in place; where a module runs twice the second call is the one that stays
+            hook = last.register_forward_pre_hook(lambda _, inputs, name=name: found.update({(name, "pre"): inputs[0].clone()}))
+            try:
+                x = block(x)
+            finally:
+                hook.remove()
+            found[name, "post"] = x
         return found
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.features(x))
 
 
-def _vectors(x: Tensor, pooled: bool) -> Tensor:
+def vectors(x: Tensor, *, pooled: bool) -> Tensor:
+    """Feature maps (N, c, h, w) as vectors: (N, c), averaged over positions, when `pooled`, else (N, c h w); vectors (N, d) as they are.
+
+    >>> [tuple(vectors(torch.zeros(2, 3, 4, 5), pooled=pooled).shape) for pooled in (True, False)]
+    [(2, 3), (2, 60)]
+    """
     return x.mean(dim=(2, 3)) if pooled and x.ndim == 4 else x.flatten(1)
 
 
@@ -78,15 +105,19 @@ def mlp(input_shape: tuple[int, int, int], num_classes: int, *, depth=3, width=1
     return Network({f"hidden{i + 1}": block(i) for i in range(depth)}, nn.Linear(width, num_classes, bias=bias))
 
 
-def cnn(input_shape: tuple[int, int, int], num_classes: int, *, width=16) -> Network:
-    """Three 3 × 3 convolutions with batch norm and ReLU (width, 2 width, 4 width channels), halving the image after each of the first two."""
-    channels = [input_shape[0], width, 2 * width, 4 * width]
+def cnn(input_shape: tuple[int, int, int], num_classes: int, *, width=16, repeat=1) -> Network:
+    """Three stages of `repeat` 3 × 3 convolutions with batch norm and ReLU (width, 2 width, 4 width channels); the first two halve the image.
+
+    >>> cnn((1, 8, 8), 10, repeat=2).taps
+    ['conv1', 'conv2', 'conv3', 'conv4', 'conv5', 'conv6']
+    """
+    channels = [input_shape[0], *[width] * repeat, *[2 * width] * repeat, *[4 * width] * repeat]
 
     def block(i: int) -> nn.Module:
         layers = [nn.Conv2d(channels[i], channels[i + 1], 3, padding=1, bias=False), nn.BatchNorm2d(channels[i + 1]), nn.ReLU()]
-        return nn.Sequential(*layers, *[nn.MaxPool2d(2)] * (i < 2))
+        return nn.Sequential(*layers, *[nn.MaxPool2d(2)] * (i + 1 in (repeat, 2 * repeat)))
 
-    return Network({f"conv{i + 1}": block(i) for i in range(3)}, nn.Linear(4 * width, num_classes))
+    return Network({f"conv{i + 1}": block(i) for i in range(3 * repeat)}, nn.Linear(4 * width, num_classes))
 
 
 def resnet18(input_shape: tuple[int, int, int], num_classes: int) -> Network:
@@ -106,6 +137,29 @@ def resnet18(input_shape: tuple[int, int, int], num_classes: int) -> Network:
     return Network(blocks, net.fc)
 
 
+def resnet_small(input_shape: tuple[int, int, int], num_classes: int, *, width=16, repeat=2) -> Network:
+    """The small ResNet of He et al. (2016) for CIFAR: a stem, and three stages of `repeat` residual blocks (width, 2 width, 4 width channels).
+
+    The blocks are torchvision's, with a 1 × 1 convolution where a skip path changes size. At width 16 it is twenty times cheaper than
+    ResNet-18. Taps: ``stem``, ``layer1-0`` … after the sum with the skip path and its ReLU.
+
+    >>> resnet_small((1, 8, 8), 10, repeat=1).taps
+    ['stem', 'layer1-0', 'layer2-0', 'layer3-0']
+    """
+    from ncbook.vision import torchvision
+
+    def block(i: int, j: int) -> nn.Module:
+        stride, channels = (2 if i > 0 and j == 0 else 1), (width * 2 ** (i - 1 if i > 0 and j == 0 else i), width * 2**i)
+        skip = None
+        if stride > 1:
+            skip = nn.Sequential(nn.Conv2d(*channels, 1, stride=stride, bias=False), nn.BatchNorm2d(channels[1]))
+        return torchvision.models.resnet.BasicBlock(*channels, stride, skip)
+
+    stem = nn.Sequential(nn.Conv2d(input_shape[0], width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+    residual = {f"layer{i + 1}-{j}": block(i, j) for i in range(3) for j in range(repeat)}
+    return Network({"stem": stem, **residual}, nn.Linear(4 * width, num_classes))
+
+
 @dataclass(frozen=True)
 class Preset:
     """A named network: how it is built, with which options, for which images."""
@@ -119,7 +173,10 @@ PRESETS = {
     "mlp": Preset(mlp, {"depth": 3, "width": 128, "batch_norm": True}),
     "mlp_plain": Preset(mlp, {"depth": 3, "width": 128}),
     "mlp_wide": Preset(mlp, {"depth": 3, "width": 512, "batch_norm": True}),
+    "mlp_deep": Preset(mlp, {"depth": 8, "width": 100, "batch_norm": True}),
     "cnn": Preset(cnn, {"width": 16}, smallest=4),
+    "cnn_deep": Preset(cnn, {"width": 16, "repeat": 2}, smallest=4),
+    "resnet_small": Preset(resnet_small, {"width": 16}, smallest=8),
     "resnet18": Preset(resnet18, {}, smallest=8),
 }
 

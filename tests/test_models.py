@@ -4,14 +4,18 @@ import pytest
 import torch
 
 from ncbook.errors import InputError
-from ncbook.models import ACTIVATIONS, PRESETS, build_model, mlp
+from ncbook.models import ACTIVATIONS, PRESETS, build_model, mlp, resnet_small
 
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("name, shape", [("mlp", (1, 8, 8)), ("mlp_plain", (3, 5, 5)), ("mlp_wide", (1, 1, 64)), ("cnn", (3, 12, 12)), ("resnet18", (3, 16, 16))])
+SHAPES = {"mlp": (1, 8, 8), "mlp_plain": (3, 5, 5), "mlp_wide": (1, 1, 64), "mlp_deep": (1, 8, 8)}
+SHAPES |= {"cnn": (3, 12, 12), "cnn_deep": (1, 8, 8), "resnet_small": (3, 9, 9), "resnet18": (3, 16, 16)}
+
+
+@pytest.mark.parametrize("name, shape", SHAPES.items())
 def test_every_tap_agrees_with_running_the_blocks_by_hand(name, shape):
     network = build_model(name, shape, 7, generator=generator()).eval()
     x = torch.randn(4, *shape, generator=generator(1))
@@ -36,6 +40,15 @@ def test_resnet18_is_torchvisions_but_for_the_stem():
     assert difference == 3 * 64 * (7 * 7 - 3 * 3)
     assert network.features(torch.zeros(2, 3, 32, 32), "stem", pooled=False).shape == (2, 64 * 32 * 32)  # stride 1, no max-pool
     assert network.features(torch.zeros(2, 3, 32, 32), "layer4-1", pooled=False).shape == (2, 512 * 4 * 4)
+
+
+def test_the_small_resnet_at_width_64_is_the_first_three_stages_of_resnet18():
+    small, large = resnet_small((3, 32, 32), 10, width=64), build_model("resnet18", (3, 32, 32), 10, generator=generator())
+    shapes = [{k: v.shape for k, v in net.blocks.state_dict().items() if not k.startswith("layer4")} for net in (small, large)]
+    assert shapes[0] == shapes[1]
+    parameters = resnet_small((3, 32, 32), 10, repeat=3).parameters()  # ResNet-20 with convolutions in two skip paths
+    assert sum(p.numel() for p in parameters) == 269_722 + (16 * 32 + 64) + (32 * 64 + 128)
+    assert [tuple(h.shape[1:]) for h in small.activations(torch.zeros(2, 3, 32, 32)).values()][-1] == (256, 8, 8)
 
 
 def test_weights_come_from_the_generator_and_leave_the_global_one_alone():
@@ -86,4 +99,4 @@ def test_what_cannot_be_built_says_why(call, says):
 
 
 def test_presets_are_all_tested_here():
-    assert set(PRESETS) == {"mlp", "mlp_plain", "mlp_wide", "cnn", "resnet18"}
+    assert set(PRESETS) == set(SHAPES)

@@ -15,6 +15,7 @@ from ncbook.metrics.collapse import (
     vci,
 )
 from ncbook.metrics.common import at_common_size
+from ncbook.metrics.layers import layer_table
 from ncbook.metrics.measure import METRICS, collapse_table, measure
 from ncbook.metrics.moments import ClassMoments
 from ncbook.metrics.projection import MeanSpan, nearest_centre, predictions
@@ -37,6 +38,7 @@ __all__ = [
     "cdnv",
     "collapse_table",
     "he_su_separation",
+    "layer_table",
     "measure",
     "nc1",
     "nc2_equiangularity",
