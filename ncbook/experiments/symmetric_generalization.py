@@ -16,9 +16,7 @@ from ncbook.frames.unconstrained import minimise
 from ncbook.randomness import child_generator, child_seed
 
 
-def optimisation(
-    *, dimension: int, classes: int, scales: list[float], seed: int, device: str = "cpu"
-) -> pd.DataFrame:
+def optimisation(*, dimension: int, classes: int, scales: list[float], seed: int, device: str = "cpu") -> pd.DataFrame:
     """Free features and classifier, both of fixed norm: one row a logit scale, which rises."""
     rows = []
     start = child_generator(seed, "start")
@@ -126,10 +124,20 @@ def rotations_grid(*, dataset: list[str], rotated_dimension: list[int], normalis
     return [_run(same, k, d, "rotation", "relu", dim, n) for (d, dim, n), k in product(arms, range(seeds))]
 
 
-def controls_grid(*, dataset: list[str], change: list[str], exchangeable_dataset: str, normalised: list[bool], seeds: int, simplex_dimension: int, **same) -> list[dict]:
-    """What cannot matter: simplices, permuted or rotated, below linear features; and permuted polygons, where all classes are alike."""
+def controls_grid(
+    *,
+    dataset: list[str],
+    change: list[str],
+    exchangeable_dataset: str,
+    exchangeable_dimension: int,
+    normalised: list[bool],
+    seeds: int,
+    simplex_dimension: int,
+    **same,
+) -> list[dict]:
+    """What cannot matter: simplices, permuted or rotated, below linear features; and permuted frames, where all classes are alike."""
     arms = [(d, c, simplex_dimension) for d, c in product(dataset, change)]
-    arms += [(exchangeable_dataset, "permutation", 2)] if exchangeable_dataset else []
+    arms += [(exchangeable_dataset, "permutation", exchangeable_dimension)]
     return [_run(same, k, d, c, "linear", dim, n) for (d, c, dim), n, k in product(arms, normalised, range(seeds))]
 
 

@@ -145,7 +145,9 @@ def measured(networks: FixedFrames, splits: list) -> dict[str, list[float]]:
     return {
         "error": (logits.argmax(2) != labels).double().mean(1).tolist(),
         "loss": _losses(logits, labels).double().mean(1).tolist(),
-        "variance_ratio": [float(variance_ratio(ClassMoments.from_features(z, y, num_classes=classes))) for z, y in zip(features, labels, strict=True)],
+        "variance_ratio": [
+            float(variance_ratio(ClassMoments.from_features(z, y, num_classes=classes))) for z, y in zip(features, labels, strict=True)
+        ],
     }
 
 
