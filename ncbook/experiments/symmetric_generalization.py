@@ -55,7 +55,7 @@ def layout(
 ) -> pd.DataFrame:
     """Frames × seeds, each cell a network of its own: one row a cell."""
     # a seed is a training set and an order of its images; arms share no random number
-    arm = f"{change}/{features}/{dimension}/{normalised}/"
+    arm = f"{dataset}/{change}/{features}/{dimension}/{normalised}/"
     roots = [child_seed(layout, f"{arm}{s}") for s in range(seeds)]
     sets = [load(dataset, train_size=train_size, seed=root, device=device) for root in roots]
     draw = np.random.default_rng(child_seed(layout, f"{arm}frames"))
