@@ -24,7 +24,7 @@ def log_loss(weights: np.ndarray, features: np.ndarray, scale: float) -> tuple[f
 
     >>> line = np.array([[1.0], [-1.0]])
     >>> round(log_loss(line, line, 1.0)[0], 6)  # log log(1 + exp(-2))
-    -2.063448
+    -2.064135
     """
     logits = scale * features @ weights.T  # (C, C): one row a feature
     right = np.diag(logits)
