@@ -109,6 +109,13 @@ def test_taking_collapse_out_finds_nothing_in_noise():
     assert abs(np.mean(found)) < 4 * np.std(found) / np.sqrt(300)
 
 
+def test_the_permutation_score_is_standard_normal_without_an_effect():
+    found = [q.permutation_score(rows(80 + one)) for one in tables(200, 0.0)]
+    assert abs(np.mean(found)) < 0.25
+    assert 0.85 < np.std(found) < 1.15
+    assert q.permutation_score(rows(80 + tables(1, 5.0)[0])) > 3
+
+
 def test_held_out_gap_is_zero_in_noise_and_the_gap_where_there_is_one():
     y = np.zeros((3, 4)) + np.array([[70.0], [75.0], [72.0]])
     assert q.held_out_gap(rows(y)) == pytest.approx(5)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from ncbook.claims import components
 
@@ -41,6 +42,11 @@ def frame_variance_equal_collapse(rows: pd.DataFrame) -> float:
     covariates = np.stack([_within(np.log10(collapse)).ravel(), _within(error).ravel()], axis=1)
     slopes = np.linalg.lstsq(covariates, _within(y).ravel(), rcond=None)[0]
     return components.variance(y - (covariates @ slopes).reshape(y.shape))
+
+
+def permutation_score(rows: pd.DataFrame) -> float:
+    """The p-value of the layout's permutation test as a normal score: standard normal over layouts when frames do not matter, large when they do."""
+    return float(-special.ndtri(components.component(accuracy(rows)).p - 0.5 / 1000))  # the middle of the step of 1/1000 that p stands for
 
 
 def held_out_gap(rows: pd.DataFrame) -> float:
