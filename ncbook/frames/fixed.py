@@ -5,6 +5,7 @@ gradient of the summed loss is, for each, that of its own.
 """
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +51,7 @@ class FixedFrames(nn.Module):
             except ValueError:
                 raise InputError(f"body {body!r}: write mlp: and the widths of the hidden layers, as in mlp:64-64.") from None
             sizes = [math.prod(image_shape), *widths]
-            self.body = nn.Sequential(*[_Hidden(count, a, b, generator) for a, b in zip(sizes, sizes[1:], strict=False)])
+            self.body = nn.Sequential(*[_Hidden(count, a, b, generator) for a, b in pairwise(sizes)])
         else:
             self.body = _Presets([build_model(body, image_shape, classes, generator=generator) for _ in range(count)])
             sizes = [self.body.width]
