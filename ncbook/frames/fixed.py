@@ -1,0 +1,164 @@
+"""Many networks at once, each with a fixed frame as its classifier: only what comes before the frame is trained.
+
+A small network leaves a core idle between steps; the MLPs of a stack do each step in one batched matrix product. They share nothing: the
+gradient of the summed loss is, for each, that of its own.
+"""
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from ncbook.errors import InputError, unknown
+from ncbook.metrics.collapse import variance_ratio
+from ncbook.metrics.moments import ClassMoments
+from ncbook.models import build_model
+from ncbook.training import SCHEDULES
+
+FEATURES = {"linear": nn.Identity, "relu": nn.ReLU}
+
+
+class FixedFrames(nn.Module):
+    """K networks with one architecture: logits = scale · M_k z_k(x), with the frames M (K, C, d) fixed and features z_k (d).
+
+    z is a linear layer, Gaussian and without bias, on top of the body, then `features`: ``linear`` leaves it so, ``relu`` makes it
+    non-negative. With `normalised` z is put on the unit sphere; `scale` multiplies the logits. With linear features, SGD and this
+    initialisation the law of the trained network is the same for M and M R, for every rotation R.
+    `body` is ``mlp:WIDTH`` (hidden ReLU layers, ``mlp:64-64`` for two) or a preset of `ncbook.models`.
+    """
+
+    def __init__(
+        self,
+        body: str,
+        image_shape: tuple[int, int, int],
+        frames: Tensor,
+        *,
+        features: str = "linear",
+        normalised: bool = False,
+        scale: float = 1.0,
+        generator: torch.Generator,
+    ):
+        super().__init__()
+        if features not in FEATURES:
+            raise unknown("features", features, FEATURES)
+        if frames.ndim != 3:
+            raise InputError(f"frames must have the shape (K, C, d), not {tuple(frames.shape)}.")
+        count, classes, dimension = frames.shape
+        if body.startswith("mlp:"):
+            try:
+                widths = [int(w) for w in body.removeprefix("mlp:").split("-")]
+            except ValueError:
+                raise InputError(f"body {body!r}: write mlp: and the widths of the hidden layers, as in mlp:64-64.") from None
+            sizes = [math.prod(image_shape), *widths]
+            self.body = nn.Sequential(*[_Hidden(count, a, b, generator) for a, b in pairwise(sizes)])
+        else:
+            self.body = _Presets([build_model(body, image_shape, classes, generator=generator) for _ in range(count)])
+            sizes = [self.body.width]
+        self.last = nn.Parameter(_gaussian(count, sizes[-1], dimension, 1.0, generator))  # (K, p, d)
+        self.activation, self.normalised, self.scale = FEATURES[features](), normalised, scale
+        self.register_buffer("frames", frames.float())
+
+    def features(self, x: Tensor) -> Tensor:
+        """Features (K, B, d) of images x (K, B, channels, H, W), a batch for each network."""
+        x = self.body(x) @ self.last
+        x = self.activation(x)
+        return nn.functional.normalize(x, dim=2, eps=1e-6) if self.normalised else x
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Scores (K, B, C) of features (K, B, d)."""
+        return self.scale * features @ self.frames.transpose(1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.logits(self.features(x))
+
+
+class _Hidden(nn.Module):
+    """A linear layer, batch norm and ReLU in each of K networks: (K, B, …) to (K, B, out)."""
+
+    def __init__(self, count: int, inputs: int, outputs: int, generator: torch.Generator):
+        super().__init__()
+        self.weight = nn.Parameter(_gaussian(count, inputs, outputs, 2.0, generator))
+        self.norm = nn.BatchNorm1d(count * outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(2) @ self.weight
+        count, batch, outputs = x.shape
+        x = self.norm(x.transpose(0, 1).reshape(batch, count * outputs))
+        return torch.relu(x).view(batch, count, outputs).transpose(0, 1)
+
+
+class _Presets(nn.Module):
+    """K networks of `ncbook.models`, one after another, without their classifiers."""
+
+    def __init__(self, networks: list[nn.Module]):
+        super().__init__()
+        self.width = networks[0].classifier.in_features
+        for network in networks:
+            network.classifier = nn.Identity()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([network(images) for network, images in zip(self.networks, x, strict=True)])
+
+
+def _gaussian(count: int, inputs: int, outputs: int, gain: float, generator: torch.Generator) -> Tensor:
+    return torch.randn(count, inputs, outputs, generator=generator) * math.sqrt(gain / inputs)
+
+
+def train_together(
+    networks: FixedFrames,
+    splits: list,
+    *,
+    epochs: int,
+    learning_rate: float,
+    weight_decay: float,
+    batch_size: int,
+    generators: list[torch.Generator],
+) -> None:
+    """SGD with momentum 0.9, a cosine schedule and cross-entropy for all networks at once.
+
+    The first K / S networks learn from the first of the S splits, in the order that the first generator draws, and so on.
+    """
+    each = len(networks.frames) // len(splits)
+    optimiser = torch.optim.SGD(networks.parameters(), lr=learning_rate, momentum=0.9, weight_decay=weight_decay)
+    networks.train()
+    for epoch in range(epochs):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate * SCHEDULES["cosine"](epoch / epochs)
+        for batch in _aligned(splits, batch_size, each, generators):
+            loss = _losses(networks(batch[0]), batch[1]).mean(1).sum()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    if not torch.isfinite(loss):
+        raise FloatingPointError(f"the loss is {float(loss)}; a smaller learning rate than {learning_rate:g} may help.")
+
+
+@torch.no_grad()
+def measured(networks: FixedFrames, splits: list) -> dict[str, list[float]]:
+    """Error, cross-entropy and V of the features of each network on its split (see `train_together`), K numbers each."""
+    networks.eval()
+    parts = [(networks.features(x), y) for x, y in _aligned(splits, 1024, len(networks.frames) // len(splits))]
+    features, labels = torch.cat([z for z, _ in parts], dim=1), torch.cat([y for _, y in parts], dim=1)  # (K, N, d), (K, N)
+    logits = networks.logits(features)
+    classes = logits.shape[2]
+    return {
+        "error": (logits.argmax(2) != labels).double().mean(1).tolist(),
+        "loss": _losses(logits, labels).double().mean(1).tolist(),
+        "variance_ratio": [
+            float(variance_ratio(ClassMoments.from_features(z, y, num_classes=classes))) for z, y in zip(features, labels, strict=True)
+        ],
+    }
+
+
+def _aligned(splits: list, batch_size: int, each: int, generators: list | None = None):
+    """Batches x (K, B, channels, H, W) and y (K, B): the s-th split's for the s-th `each` networks."""
+    passes = [s.batches(batch_size, generator=g) for s, g in zip(splits, generators or [None] * len(splits), strict=True)]
+    for batches in zip(*passes, strict=True):
+        yield tuple(torch.stack(parts).repeat_interleave(each, 0) for parts in zip(*batches, strict=True))
+
+
+def _losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy (K, B) of scores (K, B, C)."""
+    return nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none")

@@ -1,0 +1,134 @@
+"""The variance component of a two-way layout: by hand, against simulation, and how often it alarms when there is nothing."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ncbook.claims import rule
+from ncbook.claims.components import component, mean_squares, variance
+from ncbook.claims.quantities import symmetric_generalization as q
+from ncbook.errors import InputError
+
+
+def tables(count: int, frame: float, *, frames=8, seeds=4, random=None) -> np.ndarray:
+    random = random or np.random.default_rng(0)
+    y = random.standard_normal((count, frames, 1)) * frame + 3 * random.standard_normal((count, 1, seeds))
+    return y + random.standard_normal((count, frames, seeds))
+
+
+def test_mean_squares_are_those_of_a_regression_on_dummies():
+    y = tables(1, 1.0)[0]
+    frames, seeds = np.indices(y.shape).reshape(2, -1)
+    seed_only = np.eye(4)[seeds]
+    full = np.hstack([seed_only, np.eye(8)[frames]])
+    rss = [float(np.sum((y.ravel() - x @ np.linalg.lstsq(x, y.ravel(), rcond=None)[0]) ** 2)) for x in (seed_only, full)]
+    assert mean_squares(y) == pytest.approx(((rss[0] - rss[1]) / 7, rss[1] / 21))
+
+
+def test_pooling_layouts_is_averaging_their_mean_squares():
+    y = tables(5, 1.0)
+    assert mean_squares(y) == pytest.approx(np.mean([mean_squares(one) for one in y], axis=0))
+
+
+@pytest.mark.parametrize("frame", [0.0, 1.0, 3.0])
+def test_the_estimate_is_unbiased_and_the_interval_covers(frame):
+    y = tables(1500, frame)
+    estimates = np.array([variance(one) for one in y])
+    assert abs(estimates.mean() - frame**2) < 4 * estimates.std() / np.sqrt(len(y))
+    found = [component(one, draws=1) for one in y]
+    covered = np.mean([c.low <= frame**2 <= c.high for c in found])
+    assert 0.935 < covered < 0.985
+
+
+def test_the_permutation_test_alarms_at_its_level_over_simulated_tables():
+    """The estimator's null: 600 tables without a frame effect, half of them far from normal. It must alarm in 3 to 7.5% of them."""
+    random = np.random.default_rng(7)
+    y = tables(600, 0.0, random=random)
+    y[300:] = np.exp(1.5 * y[300:])  # skewed; cells of a seed remain exchangeable
+    alarms = np.mean([component(one, draws=199).p <= 0.05 for one in y])
+    assert 0.03 < alarms < 0.075
+
+
+def test_the_rule_over_layouts_rarely_finds_what_is_not_there():
+    """Five layouts, Student's interval on their unbiased estimates: nominal 2.5% for a one-sided claim; the right-skew of variances makes it less."""
+    y = tables(1000 * 5, 0.0).reshape(1000, 5, 8, 4)
+    found = [rule.judge_part([variance(one) for one in five], test="greater", threshold=0).p_for <= 0.025 for five in y]
+    assert np.mean(found) < 0.035
+
+
+def test_a_plain_effect_is_found():
+    random = np.random.default_rng(2)
+    y = 2 * random.standard_normal((5, 8, 1)) + random.standard_normal((5, 8, 4))
+    c = component(y)
+    assert c.p <= 0.001
+    assert 1 < c.low < 4 < c.high
+
+
+def test_nothing_depends_on_the_seeds_own_level():
+    y = tables(2, 1.0)
+    here, there = component(y), component(y + 8.0 * np.arange(4))
+    assert here.p == there.p
+    assert here.estimate == pytest.approx(there.estimate)
+
+
+@pytest.mark.parametrize("bad", [[1.0, 2.0], np.zeros((1, 4)), np.zeros((4, 1)), [[1.0, np.nan], [0.0, 1.0]], np.zeros((0, 3, 3))])
+def test_what_is_no_layout_is_refused(bad):
+    with pytest.raises(InputError, match="two-way layout"):
+        component(bad)
+
+
+# --- the quantities built on it -------------------------------------------------------------------------------------------------------
+
+
+def rows(y: np.ndarray, v=None, train_error=None) -> pd.DataFrame:
+    frames, seeds = np.indices(y.shape).reshape(2, -1)
+    v = np.random.default_rng(1).uniform(0.01, 0.1, y.shape) if v is None else v
+    error = np.zeros(y.shape) if train_error is None else train_error
+    cells = {"frame": frames, "seed": seeds, "test_error": (1 - y / 100).ravel(), "train_variance_ratio": v.ravel(), "train_error": error.ravel()}
+    return pd.DataFrame(cells).sample(frac=1, random_state=0)
+
+
+def test_frame_variance_is_of_accuracy_in_points():
+    y = 80 + tables(1, 1.0)[0]
+    assert q.frame_variance(rows(y)) == pytest.approx(variance(y))
+
+
+def test_what_collapse_explains_is_taken_out():
+    noise, v = tables(1, 0.0)[0], 10 ** np.linspace(-2, -1, 8)[:, None].repeat(4, 1)
+    driven = 80 + 5 * np.log10(v) + 0.01 * noise
+    assert q.frame_variance(rows(driven, v)) > 1
+    assert abs(q.frame_variance_equal_collapse(rows(driven, v))) < 0.01
+    own = 80 + tables(1, 3.0)[0]
+    assert q.frame_variance_equal_collapse(rows(own)) > 2
+    assert np.isnan(q.frame_variance_equal_collapse(rows(own, np.zeros(own.shape))))
+
+
+def test_taking_collapse_out_finds_nothing_in_noise():
+    random = np.random.default_rng(5)
+    found = [q.frame_variance_equal_collapse(rows(80 + one, random.lognormal(size=one.shape))) for one in tables(300, 0.0, random=random)]
+    assert abs(np.mean(found)) < 4 * np.std(found) / np.sqrt(300)
+
+
+def test_the_permutation_score_is_standard_normal_without_an_effect():
+    found = [q.permutation_score(rows(80 + one)) for one in tables(200, 0.0)]
+    assert abs(np.mean(found)) < 0.25
+    assert 0.85 < np.std(found) < 1.15
+    assert q.permutation_score(rows(80 + tables(1, 5.0)[0])) > 3
+
+
+def test_held_out_gap_is_zero_in_noise_and_the_gap_where_there_is_one():
+    y = np.zeros((3, 4)) + np.array([[70.0], [75.0], [72.0]])
+    assert q.held_out_gap(rows(y)) == pytest.approx(5)
+    found = [q.held_out_gap(rows(80 + one)) for one in tables(300, 0.0)]
+    assert abs(np.mean(found)) < 4 * np.std(found) / np.sqrt(300)
+
+
+def test_gaps_of_free_features():
+    at = pd.DataFrame(
+        {"scale": [100.0, 10.0], "classes": 10, "largest_cosine": [0.41, 0.45], "best_cosine": 0.4, "one_vs_rest": [0.59, 0.5]}
+    )
+    assert q.angle_gap(at) == pytest.approx(0.01)
+    assert q.finite_scale_gap(at) == pytest.approx(0.05)
+    assert q.margin_shortfall(at) == pytest.approx(0.01 * 100 / np.log(90))
+    assert np.isnan(q.finite_scale_gap(at[at.scale > 50]))
+
