@@ -121,7 +121,7 @@ def test_without_a_terminal_phase_there_is_no_number(quantity, terminal):
     assert math.isnan(quantity(rows))
 
 
-def false_alarms(quantity, simulate, test, draws=400):
+def false_alarms(quantity, simulate, test, draws=200):
     """How often five seeds of noise alone are judged to support a claim."""
     random = np.random.default_rng(0)
     calls = [judge_part([quantity(simulate(random)) for _ in range(5)], test=test, threshold=0).p_for <= 0.025 for _ in range(draws)]
@@ -150,7 +150,7 @@ def constant(random, **kwargs):
     ids=["change", "over training", "over weight decay", "last layer", "fine labels"],
 )
 def test_noise_alone_is_called_support_no_more_often_than_the_rule_says(quantity, test, simulate):
-    assert false_alarms(quantity, simulate, test) <= 0.025 + 3 * math.sqrt(0.025 * 0.975 / 400)
+    assert false_alarms(quantity, simulate, test) <= 0.025 + 3 * math.sqrt(0.025 * 0.975 / 200)
 
 
 def test_source_tasks_differ_in_the_labels_only():
