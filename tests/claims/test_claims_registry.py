@@ -29,6 +29,8 @@ def in_the_book(monkeypatch, tmp_path):
     monkeypatch.delenv("NCBOOK_PROFILE", raising=False)
 
 
+MEASURED = {"probe"}  # columns of a table that are settings of a claim without being parameters of a run
+
 # --- the claims of the book -----------------------------------------------------------------------------------------------------------
 
 
@@ -44,7 +46,7 @@ def test_every_claim_of_the_book_is_whole():
         assert re.search(rf"@\w+{{{re.escape(claim.source)},", references), f"{claim.id}: references.bib lacks {claim.source}"
         assert claim.figure in chapters.notebook(claim.chapter).read_text(), f"{claim.id}: the notebook has no figure {claim.figure}"
         # a setting is a parameter, or where in a run a row was measured
-        assert set(claim.settings) <= {*chapters.defaults(claim.chapter), *getattr(experiment, "PLACE", ())}, claim.id
+        assert set(claim.settings) <= {*chapters.defaults(claim.chapter), *getattr(experiment, "PLACE", ()), *MEASURED}, claim.id
         assert set(claim.profiles) <= {"quick", "laptop", "paper"}, claim.id
         assert re.fullmatch(r"[a-z0-9-]+", claim.id), claim.id
         for text in (claim.statement, claim.measures, claim.why):
