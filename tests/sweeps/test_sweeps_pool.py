@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -169,7 +170,10 @@ def test_threads_are_restored(monkeypatch):
 def test_an_interrupt_keeps_what_is_finished(home):
     script = "from toy_experiments import slow; from ncbook.sweeps import sweep; sweep(slow, [{'seed': s} for s in range(3)], jobs=1)"
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    run = subprocess.Popen([sys.executable, "-c", script], env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a test run in the background was told to ignore it
+    run = subprocess.Popen(
+        [sys.executable, "-c", script], env=env, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=listen  # noqa: PLW1509
+    )
     while len(calls(home)) < 2:
         time.sleep(0.1)
     time.sleep(1)
