@@ -81,7 +81,7 @@ def claims(profile: Profile = "quick") -> None:
     """The claims that the book tests, and their verdicts where the chapter has been run."""
     import json
 
-    from ncbook import ledger
+    from ncbook.claims.entries import entries
     from ncbook.claims.text import MARKS, test_text
     from ncbook.paths import build
 
@@ -91,7 +91,7 @@ def claims(profile: Profile = "quick") -> None:
     table = Table("claim", "statement", "test", f"verdict ({profile})", box=None)
     for fixed in (0, 2, 3):
         table.columns[fixed].no_wrap = True
-    for claim in ledger.entries():
+    for claim in entries():
         verdict = verdicts.get(claim["id"], "not run")
         table.add_row(claim["id"], claim["statement"], test_text(claim), f"{MARKS.get(verdict, '–')} {verdict}")
     Console().print(table)

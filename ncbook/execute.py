@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 
 from ncbook import chapters, paths, settings
+from ncbook.claims.entries import entries
 from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text
 from ncbook.sweeps.key import PACKAGE, canonical, digest, module_code, torch_version
 
@@ -60,7 +60,7 @@ class Chapter:
                 "provenance": module_code(PACKAGE / "provenance.py"),
                 "quantities": _code(PACKAGE / "claims" / "quantities" / f"{self.name}.py"),
                 "rule": module_code(PACKAGE / "claims" / "registry.py"),
-                "claims": _claims(self.name),
+                "claims": entries(self.name),
                 "device": settings.device(),
                 "torch": torch_version(),
             }
@@ -85,11 +85,6 @@ class Chapter:
 
 def _code(path: Path) -> str | None:
     return module_code(path) if path.is_file() else None
-
-
-def _claims(chapter: str) -> list[dict]:
-    entries = yaml.safe_load((paths.root() / "book" / "claims.yml").read_text(encoding="utf-8"))
-    return [entry for entry in entries if entry.get("chapter") == chapter]
 
 
 def prepare(names: list[str], profile: str, changes: dict, seeds: int | None = None) -> list[Chapter]:
@@ -204,7 +199,7 @@ def forecast(asked: list[Chapter]) -> None:
 def report(chapter: Chapter) -> None:
     """Print the verdicts of an executed chapter and where its notebook and figures are."""
     out = Console(highlight=False)
-    tests = {entry["id"]: test_text(entry) for entry in _claims(chapter.name)}
+    tests = {entry["id"]: test_text(entry) for entry in entries(chapter.name)}
     table = Table("claim", "verdict", "setting", "estimate [95% interval]", "test", box=None)
     for verdict in verdicts(chapter):
         for i, part in enumerate(verdict["parts"] or [{}]):

@@ -1,17 +1,11 @@
 """The ledger: all claims with their verdicts as Markdown, generated from what the executed chapters left."""
 
-import yaml
-
-from ncbook import chapters, paths
+from ncbook import chapters
+from ncbook.claims.entries import entries
 from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text
 from ncbook.execute import Chapter, verdicts
 
 FALSE_RATE = 0.025  # one-sided: how often the rule calls a claim on its threshold supported
-
-
-def entries() -> list[dict]:
-    """The claims of claims.yml as they stand there."""
-    return yaml.safe_load((paths.root() / "book" / "claims.yml").read_text(encoding="utf-8"))
 
 
 def claim_ids(names) -> list[str]:

@@ -14,15 +14,17 @@ class Box(str):
         return str(self)
 
 
-def provenance(table: pd.DataFrame) -> Box:
-    """The runs behind a table that `sweep` returned: how many, on which data, seeds and machine, with which versions, for how long."""
-    runs = table.attrs["runs"]
+def provenance(*tables: pd.DataFrame) -> Box:
+    """The runs behind tables that `sweep` returned: how many, on which data, seeds and machine, with which versions, for how long."""
+    runs = [run for table in tables for run in table.attrs["runs"]]
+    datasets = list(dict.fromkeys(name for table in tables if "dataset" in table for name in table["dataset"].unique()))
+    seeds = [seed for table in tables if "seed" in table for seed in (table["seed"].min(), table["seed"].max())]
     seconds = sum(run["seconds"] for run in runs)
     machines = sorted({run["gpu"] or f"{run['machine']} CPU ({run['cpu_capability']}), one thread a run" for run in runs})
     lines = {
         "profile": f"`{os.environ.get('NCBOOK_PROFILE', 'by hand')}`",
-        "data": ", ".join(f"`{name}`" for name in table["dataset"].unique()) if "dataset" in table else "–",
-        "runs": f"{len(runs)}, seeds {table['seed'].min()} to {table['seed'].max()}" if "seed" in table else str(len(runs)),
+        "data": ", ".join(f"`{name}`" for name in datasets) or "–",
+        "runs": f"{len(runs)}, seeds {min(seeds)} to {max(seeds)}" if seeds else str(len(runs)),
         "trained on": "; ".join(machines),
         "core time": f"{seconds:.0f} s in all, {max(run['seconds'] for run in runs):.0f} s the longest run",
         "memory": f"{max(run['peak_memory_mb'] for run in runs)} MB the largest process",

@@ -7,10 +7,10 @@ from dataclasses import MISSING, asdict, dataclass, fields
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from ncbook import paths
 from ncbook.claims import rule
+from ncbook.claims.entries import entries
 from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text
 from ncbook.errors import InputError, unknown
 
@@ -65,17 +65,8 @@ class Claim:
 
 def load() -> list[Claim]:
     """All claims of claims.yml, in its order. What is wrong with an entry is an `InputError` that names the claim."""
-    path = paths.root() / "book" / "claims.yml"
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing; run from a checkout of ncbook, or set NCBOOK_ROOT to one.") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise InputError(f"{path} must be a list of claims, each a list of `field: value`.")
     claims = []
-    for entry in entries:
+    for entry in entries():
         try:
             claims.append(_claim(entry, {c.id for c in claims}))
         except InputError as error:

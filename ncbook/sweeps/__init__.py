@@ -8,7 +8,7 @@ import pandas as pd
 from ncbook import settings
 from ncbook.errors import InputError
 from ncbook.sweeps import store
-from ncbook.sweeps.key import canonical, check_function
+from ncbook.sweeps.key import canonical, check_function, code_of
 from ncbook.sweeps.pool import Run, SweepError, call, finish
 
 __all__ = ["Run", "SweepError", "call", "finish", "plan", "sweep"]
@@ -19,9 +19,9 @@ def plan(function: Callable, grid: list[dict], *, device: str | None = None, sec
     check_function(function)
     if not grid:
         raise InputError(f"the grid of {function.__qualname__} is empty; give at least one value of each parameter.")
-    device, runs, seen = settings.device(device), [], set()
+    device, code, runs, seen = settings.device(device), code_of(function), [], set()
     for parameters in grid:
-        run = Run(function, canonical(parameters), device, seconds(parameters) if seconds else 1.0)
+        run = Run(function, canonical(parameters), device, seconds(parameters) if seconds else 1.0, code)
         try:
             signature(function).bind(**run.parameters, device=device)
         except TypeError as error:
@@ -65,5 +65,12 @@ def read(planned: list[Run]) -> pd.DataFrame:
             table.insert(position, name, [value] * len(table))
         tables.append(table)
     whole = store.from_csv(store.to_csv(pd.concat(tables, ignore_index=True)))
-    whole.attrs["runs"] = infos  # what each took, where; not part of the result
+    whole.attrs["runs"] = Infos(infos)  # what each took, where; not part of the result
     return whole
+
+
+class Infos(tuple):
+    """The ``run.json`` of runs. pandas makes a deep copy of a table's attributes in every operation: of these there is one."""
+
+    def __deepcopy__(self, memo) -> "Infos":
+        return self

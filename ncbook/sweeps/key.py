@@ -40,14 +40,14 @@ def canonical(parameters: dict) -> dict:
         raise InputError(f"parameters must be numbers, texts, true/false, null or lists of them: {parameters} ({error}).") from error
 
 
-def run_key(function, parameters: dict, *, device: str) -> str:
-    """The key of one run of `function(**parameters)`."""
+def run_key(function, parameters: dict, *, device: str, code: str | None = None) -> str:
+    """The key of one run of `function(**parameters)`; `code` is its `code_of`, where that is known already."""
     return digest(
         {
             "experiment": name_of(function),
             "parameters": canonical(parameters),
             "data": _data(parameters),
-            "code": code_of(function),
+            "code": code or code_of(function),
             "device": device,
             "torch": torch_version(),
         }

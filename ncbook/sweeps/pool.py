@@ -37,6 +37,7 @@ class Run:
     parameters: dict
     device: str
     seconds: float = 1.0
+    code: str | None = None
 
     @property
     def experiment(self) -> str:
@@ -44,7 +45,7 @@ class Run:
 
     @cached_property  # the code may be edited while runs are at work; a run keeps the key that it was planned with
     def key(self) -> str:
-        return run_key(self.function, self.parameters, device=self.device)
+        return run_key(self.function, self.parameters, device=self.device, code=self.code)
 
     def __str__(self) -> str:
         return f"{self.experiment}({', '.join(f'{k}={v!r}' for k, v in self.parameters.items())})"
@@ -184,7 +185,7 @@ def finish(planned: list[Run], *, jobs: int | None = None, timeout: float | None
 def _order(run: Run) -> tuple:
     """The arguments of `call` for a run."""
     in_a_file = run.function.__module__ != "__main__"
-    return cloudpickle.dumps(run.function), run.parameters, run.device, code_of(run.function) if in_a_file else None
+    return cloudpickle.dumps(run.function), run.parameters, run.device, run.code if in_a_file else None
 
 
 def _keep(run: Run, future, timeout: float | None) -> tuple[str, str] | None:
