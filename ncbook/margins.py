@@ -141,7 +141,7 @@ def svm_weight(features: Tensor, labels: Tensor) -> Tensor:
     """The multi-class support vector machine on features (N, d), labels (N,): weight (C, d) of least Frobenius norm with all margins 1 or more.
 
     Crammer & Singer's, without bias, by liblinear through scikit-learn with so large a penalty that no margin is violated; rows add up to 0.
-    The least margin over the norm, 1 / |W|, is the largest that any weight has on these features. Raises `InputError` where a hyperplane
+    The least margin over the norm, 1 / |W|, is then the largest that any weight has on these features, to about 1e-3. Raises `InputError` where a hyperplane
     through the origin cannot separate the classes.
 
     >>> w = svm_weight(torch.tensor([[2.0, 0.0], [-2.0, 0.0]]), torch.tensor([0, 1]))
@@ -161,7 +161,7 @@ def svm_weight(features: Tensor, labels: Tensor) -> Tensor:
         found = torch.from_numpy(solver.fit((h / size).cpu().numpy(), labels.numpy()).coef_)
     w = torch.cat([-found, found]) / 2 if classes == 2 else found  # of two classes scikit-learn gives one row
     least = margins((h / size).cpu() @ w.T, labels).min().item()
-    if least <= 0.5:
+    if least <= 0:
         raise InputError(f"no hyperplanes through the origin separate these classes: the least margin of the best is {least:.3g}.")
     return w / (least * size.cpu())
 

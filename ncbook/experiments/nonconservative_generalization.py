@@ -68,8 +68,9 @@ def terminal(
             "test_error": error(h_test @ w.T, data.test.labels),
             "variance_ratio": float(variance_ratio(ClassMoments.from_features(h, y))),
             **margin_summary(h, y, w),
+            **dict.fromkeys(("bound", "svm_cosine", "svm_share"), NAN),
         }
-        if state.train_error == 0:
+        if found["p_min"] > 0:
             centred = (w - w.mean(0)).double()  # no decision depends on the mean row
             found["bound"] = margin_bound(h, y, centred)
             if svm:
@@ -77,7 +78,7 @@ def terminal(
                 cosine = (best * centred).sum() / best.norm() / centred.norm()
                 found["svm_cosine"] = float(cosine)
                 found["svm_share"] = found["p_min"] * float(best.norm() / centred.norm())
-        if covering and state.train_error == 0 and state.epoch == epochs:
+        if covering and found["p_min"] > 0 and state.epoch == epochs:
             found |= covering_bounds(network, data, h, h_test)
         rows.append(found)
     return pd.DataFrame(rows)
@@ -173,8 +174,9 @@ def alignment(
             "test_error": float(test_error[k, -1]),
             "train_variance_ratio": float(variance_ratio(ClassMoments.from_features(h[k], y[k]))),
             **margin_summary(h[k], y[k], w),
+            "covering": NAN,
         }
-        if begins is not None:
+        if found["p_min"] > 0:
             eps = cell_diameters(pairwise_margins(h[k] @ w.T, y[k]), w)
             found["covering"] = covering_bound(h_test[k], y_test[k], eps, len(split.labels))[0]
         rows.append(found)
@@ -224,10 +226,13 @@ def _layout(same: dict, dataset: str, dimension: int, features: str, number: int
 def seconds(parameters: dict) -> float:
     """Rough time of a run on one CPU core."""
     steps = parameters["epochs"] * parameters["train_size"] / parameters["batch_size"]
+    small = parameters["dataset"] in ("digits", "mnist5k", "gaussian")  # few test images
     if "layout" in parameters:
-        image = 1.2e-4 if parameters["body"].startswith("mlp") else 0.3
-        return 1.5 * steps * parameters["frames"] * parameters["seeds"] * image
-    return 1e-3 * steps * {"mlp_plain": 1, "mlp": 1.5, "cnn": 40, "resnet18": 1000}.get(parameters["model"], 50)
+        networks, images = parameters["frames"] * parameters["seeds"], 500 if small else 10_000
+        step, image = (2e-4, 4e-6) if parameters["body"].startswith("mlp") else (0.3, 2e-2)
+        return networks * (steps * step + parameters["epochs"] / parameters["measure_every"] * images * image)
+    step = {"mlp_plain": 2e-3, "mlp": 3e-3, "cnn": 0.08, "resnet18": 2.0}.get(parameters["model"], 0.1)
+    return steps * step + parameters["measurements"] * (0.03 if small else 0.3)
 
 
 TABLES = {
