@@ -49,7 +49,7 @@ def generated(
         first,
         steps=steps,
         learning_rate=learning_rate,
-        measure_at=[0, steps // 16, steps // 4, steps],
+        measure_at=[0, steps],
         **activation,
     )
     rows = []
