@@ -78,13 +78,13 @@ def energies(s: Tensor) -> Tensor:
 def ranks(s: Tensor, *, spectrum: int = 0) -> dict[str, list]:
     """Every rank of singular values (B, k), as columns of B values: ``stable_rank``, ``entropy_rank`` and ``rank_above_<threshold>``.
 
-    With `spectrum`, also a text ``spectrum``: so many singular values over the largest, ``"1 0.93 …"``.
+    With `spectrum`, also a text ``singular_values``: so many singular values over the largest, ``"1 0.93 …"``.
 
-    >>> ranks(torch.tensor([[2.0, 1.0, 0.5]]), spectrum=2)["rank_above_0.3"], ranks(torch.tensor([[2.0, 1.0, 0.5]]), spectrum=2)["spectrum"]
+    >>> ranks(torch.tensor([[2.0, 1.0, 0.5]]), spectrum=2)["rank_above_0.3"], ranks(torch.tensor([[2.0, 1.0, 0.5]]), spectrum=2)["singular_values"]
     ([2], ['1 0.5'])
     """
     columns = {"stable_rank": stable_rank(s).tolist(), "entropy_rank": entropy_rank(s).tolist()}
     columns |= {f"rank_above_{t:g}": numerical_rank(s, t).tolist() for t in THRESHOLDS}
     if spectrum:
-        columns["spectrum"] = [" ".join(f"{v:.3g}" for v in row) for row in (s / s[:, :1])[:, :spectrum].tolist()]
+        columns["singular_values"] = [" ".join(f"{v:.3g}" for v in row) for row in (s / s[:, :1])[:, :spectrum].tolist()]
     return columns
