@@ -97,7 +97,7 @@ def images(
     dataset: str,
     model: str,
     noise: float,
-    side: int,
+    border: int,
     pad: int,
     train_size: int,
     test_size: int | None,
@@ -113,7 +113,7 @@ def images(
 ) -> pd.DataFrame:
     """Ranks of every convolution's filters and of what they see: one row an epoch and matrix."""
     clean = load(dataset, train_size=train_size, test_size=test_size, seed=seed, device=device)
-    data = noisy_border(clean, noise, side=side, pad=pad, seed=seed)
+    data = noisy_border(clean, noise, border=border, pad=pad, seed=seed)
     generator = child_generator(seed, "weights")
     network = build_model(model, data.image_shape, data.num_classes, generator=generator)
     network = network.to(device)
@@ -184,14 +184,15 @@ def generated_grid(*, patterns: list[int], samples: list[int], generated_rate: f
     return [{"patterns": p, "samples": n, **given, "seed": seed} for (p, n), seed in product(arms, range(seeds))]
 
 
-IMAGES = ("side", "pad", "train_size", "test_size", "epochs", "learning_rate", "weight_decay", "batch_size", "schedule")
+IMAGES = ("border", "train_size", "test_size", "epochs", "learning_rate", "weight_decay", "batch_size", "schedule")
 
 
 def images_grid(*, dataset: list[str], model: list[str], border_noises: list[float], seeds: int, **same) -> list[dict]:
-    """Data set × network × noise in the border × seed."""
+    """Data set × network × noise in the border × seed. MNIST has a black border already; other images get one around them."""
     given = {name: same[name] for name in (*IMAGES, "patch_images", "spectrum")}
+    pads = {d: 0 if d.startswith("mnist") else same["border"] for d in dataset}
     arms = product(dataset, model, border_noises, range(seeds))
-    return [{"dataset": d, "model": m, "noise": s, **given, "seed": seed} for d, m, s, seed in arms]
+    return [{"dataset": d, "model": m, "noise": s, "pad": pads[d], **given, "seed": seed} for d, m, s, seed in arms]
 
 
 def seconds(parameters: dict) -> float:
