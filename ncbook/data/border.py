@@ -25,7 +25,9 @@ def noisy_border(data: Dataset, noise: float, *, border: int, pad: int = 0, seed
     if data.train.images.dtype != torch.uint8:
         raise InputError(f"a noisy border is for images; {data.name} holds vectors.")
     if pad < 0 or noise < 0 or not 0 < border < min(height, width) / 2:
-        raise InputError(f"border={border} must leave a middle of {height} × {width} pixels, and noise={noise} and pad={pad} not be negative.")
+        raise InputError(
+            f"border={border} must leave a middle of {height} × {width} pixels, and noise={noise} and pad={pad} not be negative."
+        )
     where = torch.ones(height, width)
     where[border : height - border, border : width - border] = 0
 

@@ -23,10 +23,6 @@ class PatchImages:
         """All patches of all images, one a row: (R, N (1 + P), d)."""
         return self.patches[:, self.index.flatten()]
 
-    def images(self) -> Tensor:
-        """One image a row: (R, N, (1 + P) d)."""
-        return self.patches[:, self.index].flatten(2)
-
 
 def draw(
     *,
@@ -52,11 +48,15 @@ def draw(
     ((2, 12, 50), [1, 9], [1.0, 1.0, -1.0, -1.0, 1.0, 1.0, -1.0, -1.0])
     """
     if patterns < 2 or patterns % 2 or dimension <= patterns:
-        raise InputError(f"an even number of patterns, and more dimensions than patterns, not {patterns} patterns in {dimension} dimensions.")
+        raise InputError(
+            f"an even number of patterns, and more dimensions than patterns, not {patterns} patterns in {dimension} dimensions."
+        )
     if samples < patterns or samples % patterns or background < 1:
         raise InputError(f"samples={samples} must be a multiple of the {patterns} patterns, and background={background} at least 1.")
     if norm <= 0 or any(r < 0 for r in noises) or not len(noises):
-        raise InputError(f"patterns need a length above 0, and noises must be a list of numbers that are not negative, not {norm} and {noises}.")
+        raise InputError(
+            f"patterns need a length above 0, and noises must be a list of numbers that are not negative, not {norm} and {noises}."
+        )
     basis = torch.linalg.qr(torch.randn(dimension, patterns, generator=child_generator(seed, "patches/patterns"), dtype=torch.float64))[0].T
     xi = torch.randn(samples * background, dimension, generator=child_generator(seed, f"patches/{split}"), dtype=torch.float64)
     xi = (xi - (xi @ basis.T) @ basis) / (dimension - patterns) ** 0.5  # of length about 1

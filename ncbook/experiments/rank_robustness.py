@@ -10,6 +10,7 @@ from torch.nn.functional import unfold
 from ncbook.data import patches
 from ncbook.data.border import noisy_border
 from ncbook.data.datasets import Split, load
+from ncbook.data.presets import spec
 from ncbook.metrics.rank import from_gram, ranks, singular_values
 from ncbook.models import Network, build_model
 from ncbook.patch_cnn import accuracy, descend
@@ -63,7 +64,7 @@ def generated(
         }
         matrices = {"filters": weights}
         if step == 0:
-            matrices |= {"patches": data.rows(), "images": data.images()}
+            matrices["patches"] = data.rows()
         for name, matrix in matrices.items():
             found = ranks(singular_values(matrix), spectrum=spectrum)
             rows.append(pd.DataFrame({**reached, "matrix": name, **found}))
@@ -199,10 +200,11 @@ def seconds(parameters: dict) -> float:
     """Rough time of a run on one CPU core."""
     if "patterns" in parameters:
         known = parameters["patterns"] + parameters["samples"] * parameters["background"]
-        step = 4e-11 * known * (known + 100) * parameters["filters"]
+        step = 4e-11 * known * (known + 400) * parameters["filters"]
         return 0.1 + len(parameters["noises"]) * parameters["steps"] * step
-    image = {"two_layer": 2e-5, "cnn": 8e-4, "cnn_deep": 1.3e-3}.get(parameters["model"], 3e-3)
-    return 0.3 + parameters["epochs"] * parameters["train_size"] * image
+    image = {"two_layer": 8e-5, "cnn": 5e-4, "cnn_deep": 1.1e-3, "resnet_small": 3e-3}.get(parameters["model"], 2e-2)
+    size = ((spec(parameters["dataset"]).image_shape[1] + 2 * parameters["pad"]) / 28) ** 2
+    return 0.3 + parameters["epochs"] * parameters["train_size"] * image * size
 
 
 TABLES = {"generated": (generated, generated_grid), "images": (images, images_grid)}  # the tables that the chapter is made of
