@@ -44,6 +44,7 @@ LABELS = {
     "whitened": "logistic, whitened",
     "neighbours": "nearest neighbours",
     "centre": "nearest class centre",
+    "two_layer": "two layers",
 }
 
 

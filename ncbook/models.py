@@ -120,6 +120,19 @@ def cnn(input_shape: tuple[int, int, int], num_classes: int, *, width=16, repeat
     return Network({f"conv{i + 1}": block(i) for i in range(3 * repeat)}, nn.Linear(4 * width, num_classes))
 
 
+def two_layer(input_shape: tuple[int, int, int], num_classes: int, *, width=64, kernel=7, stride=3, start=0.1) -> Network:
+    """One convolution without bias, ReLU, and a linear layer on the flattened map; tap ``conv1``. Filters start small: deviation `start` / `kernel`.
+
+    >>> net = two_layer((1, 28, 28), 10)
+    >>> net(torch.zeros(2, 1, 28, 28)).shape, net.classifier.in_features  # 8 x 8 positions
+    (torch.Size([2, 10]), 4096)
+    """
+    filters = nn.Conv2d(input_shape[0], width, kernel, stride=stride, bias=False)
+    nn.init.normal_(filters.weight, std=start / kernel)
+    positions = [(side - kernel) // stride + 1 for side in input_shape[1:]]
+    return Network({"conv1": nn.Sequential(filters, nn.ReLU(), nn.Flatten())}, nn.Linear(width * positions[0] * positions[1], num_classes))
+
+
 def resnet18(input_shape: tuple[int, int, int], num_classes: int) -> Network:
     """torchvision's ResNet-18 with the small-image stem of Papyan et al. (2020): a 3 × 3 stride-1 convolution and no max-pool.
 
@@ -175,6 +188,7 @@ PRESETS = {
     "mlp_wide": Preset(mlp, {"depth": 3, "width": 512, "batch_norm": True}),
     "mlp_deep": Preset(mlp, {"depth": 8, "width": 100, "batch_norm": True}),
     "cnn": Preset(cnn, {"width": 16}, smallest=4),
+    "two_layer": Preset(two_layer, {}, smallest=7),
     "cnn_deep": Preset(cnn, {"width": 16, "repeat": 2}, smallest=4),
     "resnet_small": Preset(resnet_small, {"width": 16}, smallest=8),
     "resnet18": Preset(resnet18, {}, smallest=8),

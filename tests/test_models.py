@@ -12,7 +12,7 @@ def generator(seed=0):
 
 
 SHAPES = {"mlp": (1, 8, 8), "mlp_plain": (3, 5, 5), "mlp_wide": (1, 1, 64), "mlp_deep": (1, 8, 8)}
-SHAPES |= {"cnn": (3, 12, 12), "cnn_deep": (1, 8, 8), "resnet_small": (3, 9, 9), "resnet18": (3, 16, 16)}
+SHAPES |= {"two_layer": (3, 16, 13), "cnn": (3, 12, 12), "cnn_deep": (1, 8, 8), "resnet_small": (3, 9, 9), "resnet18": (3, 16, 16)}
 
 
 @pytest.mark.parametrize("name, shape", SHAPES.items())
