@@ -44,6 +44,11 @@ LABELS = {
     "whitened": "logistic, whitened",
     "neighbours": "nearest neighbours",
     "centre": "nearest class centre",
+    "resnet20": "ResNet-20",
+    "kappa_means": r"$\kappa$ of the class means",
+    "balancedness": "relative imbalance",
+    "alignment": "mean cosine to the class's row",
+    "smooth_leaky": "smooth leaky ReLU",
 }
 
 

@@ -21,7 +21,7 @@ class SmoothLeaky(nn.Module):
     [0.5, 0.75, 1.0]
     """
 
-    def __init__(self, slope: float = 0.5):
+    def __init__(self, slope: float = 0.1):
         super().__init__()
         if not 0 < slope < 1:
             raise InputError(f"the slope of a leaky activation lies between 0 and 1, not {slope}.")
