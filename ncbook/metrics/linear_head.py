@@ -105,7 +105,7 @@ def linear_layers_table(network: nn.Module, batches, num_classes: int, head: int
         row = {
             "layer": layer,
             "linear": layer > count - head,
-            "width": z.shape[1],
+            "dimension": z.shape[1],
             "within": moments.within(),
             "between": moments.between(),
             "kappa_means": condition(moments.mean, num_classes) if z.shape[1] >= num_classes else float("nan"),
