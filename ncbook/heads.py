@@ -53,7 +53,7 @@ def linear_headed(
     *,
     nonlinear_layers: int | None = None,
     width: int | None = None,
-    activation: str | None = None,
+    activation: str | None = "relu",
     generator: torch.Generator,
 ) -> Network:
     """A network whose last `linear_layers` weight matrices follow one another without bias or activation: square, but for the last (C, d).

@@ -70,10 +70,7 @@ def experiment(
             "train_error": state.train_error,
         }
         batches = data.train.batches(1024)
-        rows += [
-            reached | row
-            for row in linear_layers_table(network, batches, data.num_classes, linear_layers)
-        ]
+        rows += [reached | row for row in linear_layers_table(network, batches, data.num_classes, linear_layers)]
     # the singular values of the head, at the last epoch only
     spectra = head_spectra(network, data.num_classes, linear_layers)
     for row, values in zip(rows[-linear_layers:], spectra, strict=True):
@@ -157,7 +154,9 @@ def seconds(parameters: dict) -> float:
     if parameters["model"] != "mlp":
         return parameters["epochs"] * images * 5e-3
     layers = parameters["nonlinear_layers"] + parameters["linear_layers"]
-    return 0.1 * parameters["measurements"] + steps * (8e-4 + layers * (5e-5 + parameters["batch_size"] * parameters["width"] ** 2 * 1.2e-10))
+    return 0.1 * parameters["measurements"] + steps * (
+        8e-4 + layers * (5e-5 + parameters["batch_size"] * parameters["width"] ** 2 * 1.2e-10)
+    )
 
 
 TABLES = {

@@ -66,7 +66,8 @@ def balancing_rate(rows: pd.DataFrame) -> float:
 
 def balance_contrast(rows: pd.DataFrame) -> float:
     """Relative imbalance of the pairs of linear layers over that of the others, geometric means, main runs, last epoch."""
-    end = pd.concat([_end(run) for run in _heads(_main(rows))])
+    end = _main(rows)
+    end = end[(end["epoch"] == end["epoch"].max()) & (end["linear_layers"] > 1)]
     pairs = end.dropna(subset=["balancedness"])
     means = np.log(pairs["balancedness"]).groupby(pairs["linear"]).mean()
     return float(np.exp(means.get(True, NAN) - means.get(False, NAN)))
@@ -98,7 +99,9 @@ def depth_negativity(rows: pd.DataFrame) -> float:
 
 
 def _depth(rows: pd.DataFrame, value) -> float:
-    deepest, shallowest = (_end(rows[rows["nonlinear_layers"] == n]) for n in (rows["nonlinear_layers"].max(), rows["nonlinear_layers"].min()))
+    deepest, shallowest = (
+        _end(rows[rows["nonlinear_layers"] == n]) for n in (rows["nonlinear_layers"].max(), rows["nonlinear_layers"].min())
+    )
     return value(deepest) / value(shallowest) if len(deepest) != len(shallowest) else NAN
 
 
