@@ -47,7 +47,7 @@ LABELS = {
     "resnet20": "ResNet-20",
     "kappa_means": r"$\kappa$ of the class means",
     "balancedness": "relative imbalance",
-    "alignment": "mean cosine to the class's row",
+    "alignment": "cosine to the class's row",
     "smooth_leaky": "smooth leaky ReLU",
 }
 

@@ -151,12 +151,13 @@ def seconds(parameters: dict) -> float:
     """Rough time of a run on one CPU core."""
     images = parameters["train_size"] or 50_000
     steps = parameters["epochs"] * -(-images // parameters["batch_size"])
+    measured = 0.04 * parameters["measurements"]
     if parameters["model"] != "mlp":
-        return parameters["epochs"] * images * 5e-3
-    layers = parameters["nonlinear_layers"] + parameters["linear_layers"]
-    return 0.1 * parameters["measurements"] + steps * (
-        8e-4 + layers * (5e-5 + parameters["batch_size"] * parameters["width"] ** 2 * 1.2e-10)
-    )
+        return measured + parameters["epochs"] * images * 5e-3
+    layers, width = parameters["nonlinear_layers"] + parameters["linear_layers"], parameters["width"]
+    pixels = {"digits": 64, "cifar10": 3072, "cifar100": 3072}.get(parameters["dataset"], 784)
+    products = parameters["batch_size"] * width * (4 * pixels + 6 * layers * width)  # operations in a step
+    return measured + steps * (8e-4 + 5e-5 * layers + products / 6e10)
 
 
 TABLES = {
