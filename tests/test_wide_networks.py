@@ -319,6 +319,12 @@ def test_collapse_fall_is_the_worst_of_the_heads():
     assert math.isnan(q.collapse_fall(together(run(linear=3), never)))
 
 
+def test_collapse_from_start_does_not_ask_when_the_labels_were_fitted():
+    never = run(linear=3, within=0.05)
+    never["terminal_epoch"] = math.nan
+    assert q.collapse_from_start(together(run(), never, run(linear=1), BESIDE)) == pytest.approx(0.05)
+
+
 def test_conditioning_gain_and_within():
     long, short = run(linear=3, kappa_means=[9, 8, 4, 2, 1.0]), run(linear=1, kappa_means=[9, 5, 1])
     assert q.conditioning_gain(together(long, short, run(), BESIDE)) == pytest.approx(2 / 5)

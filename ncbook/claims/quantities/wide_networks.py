@@ -17,6 +17,11 @@ def collapse_fall(rows: pd.DataFrame) -> float:
     return _most([_fall(run) for run in _heads(_main(rows))], max)
 
 
+def collapse_from_start(rows: pd.DataFrame) -> float:
+    """V at the last epoch over V with the first weights; the largest of the main runs with a head."""
+    return _most([_v(_features(run)) / _v(_features(run[run["epoch"] == 0])) for run in _heads(_main(rows))], max)
+
+
 def conditioning_gain(rows: pd.DataFrame) -> float:
     """Condition number of the class means before the last layer: longest head over shortest, main runs, last epoch."""
     longest, shortest = _extremes(rows, "linear_layers")
