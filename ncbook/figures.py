@@ -45,6 +45,11 @@ LABELS = {
     "neighbours": "nearest neighbours",
     "centre": "nearest class centre",
     "two_layer": "two layers",
+    "resnet20": "ResNet-20",
+    "kappa_means": r"$\kappa$ of the class means",
+    "balancedness": "relative imbalance",
+    "alignment": "cosine to the class's row",
+    "smooth_leaky": "smooth leaky ReLU",
 }
 
 

@@ -16,6 +16,7 @@ from ncbook.metrics.collapse import (
 )
 from ncbook.metrics.common import at_common_size
 from ncbook.metrics.layers import layer_table
+from ncbook.metrics.linear_head import alignment, condition, imbalance, linear_layers_table, negativity
 from ncbook.metrics.measure import METRICS, collapse_table, measure
 from ncbook.metrics.moments import ClassMoments
 from ncbook.metrics.projection import MeanSpan, nearest_centre, predictions
@@ -34,11 +35,15 @@ __all__ = [
     "ClassMoments",
     "Collapse",
     "MeanSpan",
+    "alignment",
     "at_common_size",
     "cdnv",
     "collapse_table",
+    "condition",
     "he_su_separation",
+    "imbalance",
     "layer_table",
+    "linear_layers_table",
     "measure",
     "nc1",
     "nc2_equiangularity",
@@ -46,6 +51,7 @@ __all__ = [
     "nc2_max_angle",
     "nc3_self_duality",
     "nearest_centre",
+    "negativity",
     "predictions",
     "v_confused",
     "v_even_weak",
