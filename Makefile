@@ -3,7 +3,7 @@
 PROFILE ?= quick
 DEVICE  ?= auto
 TORCH   ?= cpu
-export PROFILE DEVICE JOBS SEEDS
+export PROFILE DEVICE JOBS SEEDS FROM
 
 # The versions that the lock pins, from the PyTorch project's own index of CPU builds: the default index serves the CUDA build on Linux (6 GB).
 CPU_INDEX := https://download.pytorch.org/whl/cpu
@@ -22,7 +22,7 @@ NCBOOK := $(RUN) -m ncbook
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help book figures test test-all bench lab serve clean
+.PHONY: help book figures record verify publish test test-all bench lab serve clean
 .SUFFIXES:
 
 help:
@@ -31,6 +31,9 @@ help:
 	@echo "make test-all          also the browser and the slow tests"
 	@echo "make figures           train and execute all chapters, without building pages"
 	@echo "make figure-CHAPTER    one chapter:$$(ls book/chapters/*.ipynb | sed 's|.*/| |; s|.ipynb||' | tr '\n' ' ')"
+	@echo "make verify            train a profile again and compare every number with the record"
+	@echo "make record            keep a profile's finished tables in data/results"
+	@echo "make publish           the book from the largest records, without training"
 	@echo "make bench             speed of the metrics against the textbook version"
 	@echo "make lab               JupyterLab in the book's environment"
 	@echo "make serve             the built book on http://localhost:8000"
@@ -39,6 +42,7 @@ help:
 	@echo "PROFILE=$(PROFILE)   quick (embedded data), laptop (MNIST, Fashion-MNIST, CIFAR-10) or paper (a GPU)"
 	@echo "DEVICE=$(DEVICE)     cpu, cuda or auto"
 	@echo "JOBS=$(or $(JOBS),one a core)     runs at a time; results do not depend on it"
+	@echo "FROM=$(or $(FROM),training)       or FROM=record: show the tables on record, train nothing"
 	@echo "SEEDS=$(or $(SEEDS),the profile's)  seeds a setting; five or more for a verdict"
 	@echo "TORCH=$(TORCH)       cpu or cuda: which build of PyTorch the environment gets"
 	@echo "PYTHON=$(or $(PYTHON),.venv)    an existing environment's Python; nothing is installed into it"
@@ -51,6 +55,15 @@ figures: $(STAMP)
 
 figure-%: $(STAMP)
 	@$(NCBOOK) run $*
+
+record: $(STAMP)
+	@$(NCBOOK) record
+
+verify: $(STAMP)
+	@$(NCBOOK) verify
+
+publish: $(STAMP)
+	@$(NCBOOK) publish
 
 test: $(STAMP)
 	@$(PYTEST)

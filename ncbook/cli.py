@@ -11,12 +11,15 @@ from ncbook.errors import InputError
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 data_app = typer.Typer(help="Data sets: which there are, how to get them, whether they are whole.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+runs_app = typer.Typer(help="Finished runs: those of another machine.", no_args_is_help=True)
+app.add_typer(runs_app, name="runs")
 
 Chapters = Annotated[list[str] | None, typer.Argument(help="Chapters; all of them when none is named.")]
 Profile = Annotated[str, typer.Option(envvar="PROFILE", help="quick, laptop or paper.")]
 Device = Annotated[str, typer.Option(envvar="DEVICE", help="cpu, cuda or auto.")]
 Jobs = Annotated[int | None, typer.Option(envvar="JOBS", help="Runs at a time; one a core unless told.")]
 Seeds = Annotated[int | None, typer.Option(envvar="SEEDS", help="Seeds a setting; the profile's own number unless told.")]
+From = Annotated[str | None, typer.Option("--from", envvar="FROM", help="record: show the tables on record, and train nothing.")]
 Change = Annotated[list[str] | None, typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="Change a parameter of the chapters.")]
 
 
@@ -28,13 +31,14 @@ def run(
     jobs: Jobs = None,
     seeds: Seeds = None,
     p: Change = None,
+    source: From = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs, their estimated time and disk, and train nothing.")] = False,
 ) -> None:
     """Train what chapters need and execute their notebooks; what is up to date is left alone."""
     from ncbook import execute
 
     _settings(device, jobs)
-    asked = execute.prepare(chapters or [], profile, _changes(p), seeds)
+    asked = execute.prepare(chapters or [], profile, _changes(p), seeds, recorded=_recorded(source))
     if dry_run:
         execute.forecast(asked)
         return
@@ -52,16 +56,115 @@ def book(
     device: Device = "auto",
     jobs: Jobs = None,
     seeds: Seeds = None,
+    source: From = None,
 ) -> None:
     """Run all chapters, build the HTML book and print the path of the page to open. A book that is not whole is not published."""
     from ncbook import execute, render
 
     _settings(device, jobs)
     with _alone():
-        asked = execute.prepare([], profile, {}, seeds)
+        asked = execute.prepare([], profile, {}, seeds, recorded=_recorded(source))
         _stop_if(execute.run(asked, jobs=jobs))
         page = render.build(asked)
     print(f"the book: {page}")
+
+
+@app.command()
+def train(
+    chapters: Chapters = None,
+    profile: Profile = "quick",
+    device: Device = "auto",
+    jobs: Jobs = None,
+    seeds: Seeds = None,
+    p: Change = None,
+    budget: Annotated[str | None, typer.Option(help="Stop after this long, as 90s, 9m or 2h, and keep what is finished.")] = None,
+) -> None:
+    """Train what chapters need and nothing else: for a machine without a notebook kernel, or one lent by the minute."""
+    from ncbook import execute
+    from ncbook.sweeps.pool import finish, missing
+
+    _settings(device, jobs)
+    with _alone():
+        runs = [run for chapter in execute.prepare(chapters or [], profile, _changes(p), seeds) for run in chapter.runs()]
+        finish(runs, jobs=jobs, budget=_seconds(budget))
+        left = len(missing(runs))
+    print(f"{len(runs) - left} of {len(runs)} runs are finished" + (f"; {left} are left: the same command goes on with them" if left else ""))
+    if left:
+        raise typer.Exit(3)
+
+
+@app.command()
+def record(
+    chapters: Chapters = None,
+    profile: Profile = "quick",
+    jobs: Jobs = None,
+    bands: Annotated[int, typer.Option(help="Repetitions of each setting that are trained once more to see what another processor changes.")] = 1,
+) -> None:
+    """Keep the finished tables of chapters in data/results, with where they come from."""
+    from ncbook import execute, records, verify
+
+    _settings("auto", jobs)
+    with _alone():
+        for chapter in execute.prepare(chapters or [], profile, {}):
+            records.check_finished(chapter.name, profile, chapter.parameters)
+            spread = verify.bands(chapter.name, chapter.parameters, repetitions=bands, jobs=jobs)
+            here = records.write(chapter.name, profile, chapter.parameters, bands=spread)
+            size = sum(file.stat().st_size for file in here.iterdir())
+            print(f"{chapter.name} ({profile}): recorded in {here}, {size / 1000:.0f} kB")
+
+
+@app.command("verify")
+def verify_profile(chapters: Chapters = None, profile: Profile = "quick", device: Device = "auto", jobs: Jobs = None) -> None:
+    """Train a profile again in a clean place and compare every number with the record; exit 1 when one does not hold."""
+    from ncbook import execute, records, verify
+
+    _settings(device, jobs)
+    with _alone():
+        asked = execute.prepare(chapters or [name for name in _chapter_names() if profile in records.on_record(name)], profile, {})
+        if not asked:
+            raise InputError(f"no chapter has a record under the profile {profile}; `make record PROFILE={profile}` makes one.")
+        results = verify.verify(asked, jobs=jobs)
+        verify.write_report(results, profile)
+    table = Table("chapter", "table", "verdict", "cells", "largest difference, or what does not hold", box=None)
+    for result in results:
+        what = result.misses[:3] + [f"… and {len(result.misses) - 3} more"] * (len(result.misses) > 3)
+        table.add_row(result.chapter, result.table, result.verdict, f"{result.cells:,}", "\n".join(what) or result.largest)
+    Console().print(table)
+    if wrong := sum(bool(result.misses) for result in results):
+        Console(stderr=True).print(f"[bold red]{wrong} of {len(results)} tables do not hold[/]")
+        raise typer.Exit(1)
+    print(f"all {len(results)} tables hold")
+
+
+@app.command()
+def publish(jobs: Jobs = None) -> None:
+    """Build the book that is published: each chapter from its largest record, smaller ones beside it in the ledger. Trains nothing."""
+    from ncbook import execute, records, render
+
+    _settings("auto", jobs)
+    with _alone():
+        if lacking := [name for name in _chapter_names() if not records.on_record(name)]:
+            raise InputError(f"these chapters have no record: {', '.join(lacking)}; `make record` makes them.")
+        asked = {name: [execute.prepare([name], p, {}, recorded=True)[0] for p in records.on_record(name)] for name in _chapter_names()}
+        _stop_if(execute.run([chapter for found in asked.values() for chapter in found], jobs=jobs))
+        page = render.build([found[0] for found in asked.values()], beside=[chapter for found in asked.values() for chapter in found[1:]])
+    print(f"the book: {page}")
+
+
+@runs_app.command("import")
+def runs_import(folder: Annotated[str, typer.Argument(help="The data/runs of another machine, or a copy of it.")]) -> None:
+    """Merge finished runs of another machine into this cache; what is not whole is left out and named."""
+    from pathlib import Path
+
+    from ncbook.sweeps import store
+
+    with _alone():
+        taken, known, broken = store.merge(Path(folder))
+    print(f"{taken} runs taken, {known} known already" + (f", {len(broken)} left out as they are not whole:" if broken else ""))
+    for path in broken:
+        print(f"  {path}")
+    if broken:
+        raise typer.Exit(1)
 
 
 @app.command("list")
@@ -146,6 +249,32 @@ def data_check(names: Annotated[list[str] | None, typer.Argument(help="Data sets
 def _published(presets) -> list:
     """The presets that stand for one set; ``folder`` stands for any."""
     return [(name, spec) for name, spec in presets.items() if name != "folder"]
+
+
+def _chapter_names() -> list[str]:
+    from ncbook import chapters
+
+    return chapters.names()
+
+
+def _recorded(source: str | None) -> bool:
+    if source not in (None, "", "record"):
+        raise InputError(f"FROM={source!r}: the only other source is FROM=record.")
+    return source == "record"
+
+
+def _seconds(text: str | None) -> float | None:
+    """``90s``, ``9m``, ``2h`` or a number of seconds."""
+    if text is None:
+        return None
+    number, unit = (text[:-1], text[-1]) if text[-1:] in ("s", "m", "h") else (text, "s")
+    try:
+        seconds = float(number) * {"s": 1, "m": 60, "h": 3600}[unit]
+    except ValueError:
+        seconds = -1
+    if not 0 < seconds < float("inf"):
+        raise InputError(f"--budget {text!r}: write a time such as 90s, 9m or 2h.")
+    return seconds
 
 
 def _changes(given: list[str] | None) -> dict:

@@ -22,6 +22,7 @@ from rich.table import Table
 from ncbook import chapters, paths, settings
 from ncbook.claims.entries import entries
 from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text
+from ncbook.errors import InputError
 from ncbook.sweeps.key import PACKAGE, canonical, digest, module_code, torch_version
 
 console = Console(stderr=True, highlight=False)
@@ -34,6 +35,7 @@ class Chapter:
     name: str
     profile: str
     parameters: dict
+    recorded: bool = False  # its tables are read from its record, and nothing is trained
 
     @property
     def folder(self) -> Path:
@@ -46,15 +48,12 @@ class Chapter:
 
     def stamp(self) -> str:
         """Digest of all that the executed notebook depends on. Computed without torch, so that a build with nothing to do is quick."""
-        from ncbook.data.files import fingerprint
-
-        datasets = self.parameters.get("dataset", [])
         return digest(
             {
                 "notebook": digest(chapters.notebook(self.name).read_text(encoding="utf-8")),
                 "parameters": canonical(self.parameters),
                 "profile": self.profile,
-                "data": [fingerprint(name) for name in (datasets if isinstance(datasets, list) else [datasets])],
+                "tables": self._record_digest() if self.recorded else self._data_digest(),
                 "experiment": _code(PACKAGE / "experiments" / f"{self.name}.py"),
                 "figures": module_code(PACKAGE / "figures.py"),
                 "provenance": module_code(PACKAGE / "provenance.py"),
@@ -65,6 +64,21 @@ class Chapter:
                 "torch": torch_version(),
             }
         )
+
+    def _data_digest(self) -> list[str]:
+        from ncbook.data.files import fingerprint
+
+        values = [value for name, value in sorted(self.parameters.items()) if name.endswith("dataset")]
+        return [fingerprint(name) for value in values for name in (value if isinstance(value, list) else [value])]
+
+    def _record_digest(self) -> str:
+        try:
+            return digest((paths.record(self.profile, self.name) / "provenance.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(
+                f"there is no record of {self.name} under the profile {self.profile}; leave FROM=record out to train it, "
+                f"then `make record PROFILE={self.profile}` keeps it."
+            ) from None
 
     def is_done(self) -> bool:
         try:
@@ -87,13 +101,15 @@ def _code(path: Path) -> str | None:
     return module_code(path) if path.is_file() else None
 
 
-def prepare(names: list[str], profile: str, changes: dict, seeds: int | None = None) -> list[Chapter]:
+def prepare(names: list[str], profile: str, changes: dict, seeds: int | None = None, *, recorded: bool = False) -> list[Chapter]:
     """The chapters asked for (all when none is named), their parameters checked. With `changes` the profile is called ``custom``."""
     names = names or chapters.names()
+    if recorded and (changes or seeds is not None):
+        raise InputError("a record holds the profile's own parameters; leave FROM=record out to change them.")
     label = "custom" if changes else profile
     if seeds is not None:
         changes = {**changes, "seeds": seeds}
-    return [Chapter(name, label, chapters.parameters(name, profile, changes)) for name in names]
+    return [Chapter(name, label, chapters.parameters(name, profile, changes), recorded) for name in names]
 
 
 def run(asked: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
@@ -118,7 +134,7 @@ def _train(stale: list[Chapter], jobs: int | None) -> list[Chapter]:
     from ncbook.sweeps import SweepError, finish
     from ncbook.sweeps.pool import missing
 
-    planned = {chapter.name: chapter.runs() for chapter in stale}
+    planned = {chapter.name: chapter.runs() for chapter in stale if not chapter.recorded}
     todo = missing([run for runs in planned.values() for run in runs])
     for name in sorted({run.parameters["dataset"] for run in todo if "dataset" in run.parameters}):
         check(name)  # one sentence now rather than one failure a run
@@ -130,7 +146,7 @@ def _train(stale: list[Chapter], jobs: int | None) -> list[Chapter]:
         for log in {message: log for _, message, log in error.failures if log}.values():
             console.print(log, markup=False, soft_wrap=True)
         keys = {run.key for run, _, _ in error.failures}
-        return [chapter for chapter in stale if keys & {run.key for run in planned[chapter.name]}]
+        return [chapter for chapter in stale if keys & {run.key for run in planned.get(chapter.name, [])}]
     return []
 
 
@@ -148,6 +164,7 @@ def _execute(chapter: Chapter) -> bool:
     changed = {k: v for k, v in chapter.parameters.items() if v != chapters.defaults(chapter.name)[k]}
     kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=os.path.join(socket, "k"))
     kernel.kernel_spec.env |= {"NCBOOK_OUTPUT": str(aside), "NCBOOK_PROFILE": chapter.profile, "NCBOOK_ROOT": str(paths.root())}
+    kernel.kernel_spec.env["NCBOOK_RECORD"] = str(paths.record(chapter.profile, chapter.name)) if chapter.recorded else ""
     try:
         papermill.execute_notebook(
             str(source), str(aside / source.name), changed, kernel_name="python3", cwd=str(paths.root()), progress_bar=False, km=kernel

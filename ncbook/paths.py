@@ -24,8 +24,13 @@ def root() -> Path:
 
 
 def runs() -> Path:
-    """The cache of finished runs, one folder a run."""
-    return root() / "data" / "runs"
+    """The cache of finished runs, one folder a run: ``data/runs``, or ``NCBOOK_RUNS`` (a clean place to verify in)."""
+    return Path(given).expanduser().resolve() if (given := os.environ.get("NCBOOK_RUNS")) else root() / "data" / "runs"
+
+
+def record(profile: str, chapter: str) -> Path:
+    """The record of a chapter under a profile, whether or not there is one."""
+    return root() / "data" / "results" / profile / chapter
 
 
 def build() -> Path:

@@ -1,10 +1,13 @@
 """Where the numbers of a page come from: the box at the end of each chapter."""
 
+import json
 import os
 import platform
 from importlib.metadata import version
 
 import pandas as pd
+
+from ncbook import paths
 
 
 class Box(str):
@@ -15,12 +18,17 @@ class Box(str):
 
 
 def provenance(*tables: pd.DataFrame) -> Box:
-    """The runs behind tables that `sweep` returned: how many, on which data, seeds and machine, with which versions, for how long."""
+    """The runs behind tables that `sweep` returned: how many, on which data, seeds and machine, with which versions, for how long.
+
+    The same lines are left in the output folder, for the page of trust.
+    """
     runs = [run for table in tables for run in table.attrs["runs"]]
     datasets = list(dict.fromkeys(name for table in tables if "dataset" in table for name in table["dataset"].unique()))
     seeds = [seed for table in tables if "seed" in table for seed in (table["seed"].min(), table["seed"].max())]
     seconds = sum(run["seconds"] for run in runs)
     machines = sorted({run["gpu"] or f"{run['machine']} CPU ({run['cpu_capability']}), one thread a run" for run in runs})
+    recorded = next((run for run in runs if "commit" in run), None)
+    changed = sum(run.get("changed", False) for run in runs)
     lines = {
         "profile": f"`{os.environ.get('NCBOOK_PROFILE', 'by hand')}`",
         "data": ", ".join(f"`{name}`" for name in datasets) or "–",
@@ -29,6 +37,14 @@ def provenance(*tables: pd.DataFrame) -> Box:
         "core time": f"{seconds:.0f} s in all, {max(run['seconds'] for run in runs):.0f} s the longest run",
         "memory": f"{max(run['peak_memory_mb'] for run in runs)} MB the largest process",
         "finished": max(run["finished"] for run in runs).replace("T", " ").replace("Z", " UTC"),
+        **({"record": _record(recorded, changed, len(runs))} if recorded else {}),
         "versions": f"ncbook {version('ncbook')}, torch {', '.join(sorted({run['torch'] for run in runs}))}, Python {platform.python_version()}",
     }
+    (paths.writable(paths.output()) / "provenance.json").write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
     return Box("| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in lines.items()))
+
+
+def _record(run: dict, changed: int, count: int) -> str:
+    """When the tables were recorded, at which commit, and whether what computes them has changed since."""
+    since = f"**the code, data or version of torch of {changed} of {count} runs has changed since**" if changed else "nothing that computes it has changed since"
+    return f"of {run['recorded'][:10]}, made at commit `{run['commit'][:10]}`; {since}"

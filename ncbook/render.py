@@ -5,11 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from ncbook import ledger, paths
+from ncbook import ledger, paths, trust
 from ncbook.errors import InputError
 from ncbook.execute import Chapter, console
 from ncbook.sweeps.key import digest
@@ -17,10 +18,13 @@ from ncbook.sweeps.key import digest
 FIGURE_MIME = "application/vnd.ncbook.figure+json"  # as figures.show writes it; importing it from there would load matplotlib
 
 
-def build(asked: list[Chapter]) -> Path:
-    """Build the book from executed chapters and put it in place whole; returns the page to open. Nothing changed means nothing built."""
+def build(asked: list[Chapter], beside: Sequence[Chapter] = ()) -> Path:
+    """Build the book from executed chapters and put it in place whole; returns the page to open. Nothing changed means nothing built.
+
+    The ledger shows the verdicts of the chapters `beside`, which are the same ones under smaller profiles, next to those `asked`.
+    """
     stage, site = paths.build() / "stage", paths.build() / "html"
-    figures = _stage(asked, stage)
+    figures = _stage(asked, beside, stage)
     stamp = _digest_of(stage)
     page = site / "index.html"
     if page.is_file() and (site / ".stamp").is_file() and (site / ".stamp").read_text() == stamp:
@@ -40,7 +44,7 @@ def build(asked: list[Chapter]) -> Path:
     return page
 
 
-def _stage(asked: list[Chapter], stage: Path) -> dict[str, list[str]]:
+def _stage(asked: list[Chapter], beside: Sequence[Chapter], stage: Path) -> dict[str, list[str]]:
     """Copy the book's sources and the executed chapters to `stage`; returns the names of the figures of each chapter."""
     book = paths.root() / "book"
     shutil.rmtree(stage, ignore_errors=True)
@@ -55,7 +59,7 @@ def _stage(asked: list[Chapter], stage: Path) -> dict[str, list[str]]:
         (stage / "chapters" / f"{chapter.name}.ipynb").write_text(json.dumps(source, indent=1), encoding="utf-8")
         for file in (chapter.folder / "figures").iterdir():
             shutil.copy(file, stage / "chapters" / "figures")
-    for name, text in ledger.pages(asked).items():
+    for name, text in {**ledger.pages(asked, beside), **trust.pages(asked)}.items():
         (stage / "_generated").mkdir(exist_ok=True)
         (stage / "_generated" / f"{name}.md").write_text(text, encoding="utf-8")
     return figures

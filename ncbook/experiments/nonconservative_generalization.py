@@ -11,8 +11,8 @@ from ncbook.covering import cell_diameters, class_distances, covering_bound, lea
 from ncbook.data.datasets import load
 from ncbook.frames.alignment import alignment_score, assignments, confusability
 from ncbook.frames.codes import frame
-from ncbook.frames.fixed import FixedFrames
-from ncbook.frames.staged import history, lasting, outputs
+from ncbook.frames.fixed import FixedFrames, outputs
+from ncbook.frames.staged import history, lasting
 from ncbook.frames.symmetry import rotation
 from ncbook.margins import margin_bound, margin_summary, pairwise_margins, svm_weight
 from ncbook.metrics.collapse import variance_ratio

@@ -9,8 +9,7 @@ from torch import Tensor
 from ncbook.data.datasets import Dataset, Split
 from ncbook.errors import InputError
 from ncbook.frames.codes import simplex
-from ncbook.frames.fixed import FixedFrames, train_together
-from ncbook.frames.staged import outputs
+from ncbook.frames.fixed import FixedFrames, outputs, train_together
 from ncbook.frames.symmetry import permutations
 from ncbook.randomness import child_generator
 
@@ -44,7 +43,7 @@ def confusability(dataset: Dataset, body: str, *, networks: int, seed: int, **se
     """How easily two classes are confused (C, C), symmetric with diagonal 0: the probability that reference networks give the other one.
 
     The classifier of the references is a simplex, for which no pair is special. Half of them learn from one half of the training set and are asked
-    about the other; no test image, and no other frame, has a say. `settings` are those of `fixed.train_together`.
+    about the other; no test image, and no other frame, has a say. `settings` are those of `fixed.train_by_epoch`.
     """
     order = dataset.train.labels.argsort(stable=True)  # class by class: halves by turns are balanced
     halves = [part(dataset.train, order[i : len(order) // 2 * 2 : 2]) for i in (0, 1)]

@@ -5,6 +5,7 @@ gradient of the summed loss is, for each, that of its own.
 """
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
@@ -106,7 +107,13 @@ def _gaussian(count: int, inputs: int, outputs: int, gain: float, generator: tor
     return torch.randn(count, inputs, outputs, generator=generator) * math.sqrt(gain / inputs)
 
 
-def train_together(
+def train_together(networks: FixedFrames, splits: list, **settings) -> None:
+    """SGD with momentum 0.9, a cosine schedule and cross-entropy for all networks at once, to the end; `settings` as in `train_by_epoch`."""
+    for _ in train_by_epoch(networks, splits, **settings):
+        pass
+
+
+def train_by_epoch(
     networks: FixedFrames,
     splits: list,
     *,
@@ -115,32 +122,40 @@ def train_together(
     weight_decay: float,
     batch_size: int,
     generators: list[torch.Generator],
-) -> None:
-    """SGD with momentum 0.9, a cosine schedule and cross-entropy for all networks at once.
+) -> Iterator[int]:
+    """Train as `train_together` does and yield after each epoch, 1 first, with the networks in eval mode.
 
     The first K / S networks learn from the first of the S splits, in the order that the first generator draws, and so on.
     """
     each = len(networks.frames) // len(splits)
     optimiser = torch.optim.SGD(networks.parameters(), lr=learning_rate, momentum=0.9, weight_decay=weight_decay)
-    networks.train()
     for epoch in range(epochs):
+        networks.train()
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * SCHEDULES["cosine"](epoch / epochs)
-        for batch in _aligned(splits, batch_size, each, generators):
-            loss = _losses(networks(batch[0]), batch[1]).mean(1).sum()
+        for x, y in _aligned(splits, batch_size, each, generators):
+            loss = _losses(networks(x), y).mean(1).sum()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-    if not torch.isfinite(loss):
-        raise FloatingPointError(f"the loss is {float(loss)}; a smaller learning rate than {learning_rate:g} may help.")
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"the loss is {float(loss)}; a smaller learning rate than {learning_rate:g} may help.")
+        networks.eval()
+        yield epoch + 1
+
+
+@torch.no_grad()
+def outputs(networks: FixedFrames, splits: list) -> tuple[Tensor, Tensor]:
+    """Features (K, N, d) and labels (K, N) of each network on its split (see `train_by_epoch`)."""
+    networks.eval()
+    parts = [(networks.features(x), y) for x, y in _aligned(splits, 1024, len(networks.frames) // len(splits))]
+    return torch.cat([z for z, _ in parts], dim=1), torch.cat([y for _, y in parts], dim=1)
 
 
 @torch.no_grad()
 def measured(networks: FixedFrames, splits: list) -> dict[str, list[float]]:
-    """Error, cross-entropy and V of the features of each network on its split (see `train_together`), K numbers each."""
-    networks.eval()
-    parts = [(networks.features(x), y) for x, y in _aligned(splits, 1024, len(networks.frames) // len(splits))]
-    features, labels = torch.cat([z for z, _ in parts], dim=1), torch.cat([y for _, y in parts], dim=1)  # (K, N, d), (K, N)
+    """Error, cross-entropy and V of the features of each network on its split (see `train_by_epoch`), K numbers each."""
+    features, labels = outputs(networks, splits)
     logits = networks.logits(features)
     classes = logits.shape[2]
     return {

@@ -1,48 +1,9 @@
-"""`fixed.train_together`, but handing the networks over after each epoch: a stack's outputs, its errors over time, and where its terminal phase begins."""
-
-from collections.abc import Iterator
+"""The errors of a stack of networks with fixed frames as training goes on, and where the terminal phase of each begins."""
 
 import torch
 from torch import Tensor
 
-from ncbook.frames.fixed import FixedFrames, _aligned, _losses
-from ncbook.training import SCHEDULES
-
-
-def train_by_epoch(
-    networks: FixedFrames,
-    splits: list,
-    *,
-    epochs: int,
-    learning_rate: float,
-    weight_decay: float,
-    batch_size: int,
-    generators: list[torch.Generator],
-) -> Iterator[int]:
-    """Train as `fixed.train_together` does, number for number, and yield after each epoch, 1 first, with the networks in eval mode."""
-    each = len(networks.frames) // len(splits)
-    optimiser = torch.optim.SGD(networks.parameters(), lr=learning_rate, momentum=0.9, weight_decay=weight_decay)
-    for epoch in range(epochs):
-        networks.train()
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate * SCHEDULES["cosine"](epoch / epochs)
-        for x, y in _aligned(splits, batch_size, each, generators):
-            loss = _losses(networks(x), y).mean(1).sum()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss is {float(loss)}; a smaller learning rate than {learning_rate:g} may help.")
-        networks.eval()
-        yield epoch + 1
-
-
-@torch.no_grad()
-def outputs(networks: FixedFrames, splits: list) -> tuple[Tensor, Tensor]:
-    """Features (K, N, d) and labels (K, N) of each network on its split: the first K / S networks on the first of S splits, and so on."""
-    networks.eval()
-    parts = [(networks.features(x), y) for x, y in _aligned(splits, 1024, len(networks.frames) // len(splits))]
-    return torch.cat([z for z, _ in parts], dim=1), torch.cat([y for _, y in parts], dim=1)
+from ncbook.frames.fixed import FixedFrames, outputs, train_by_epoch
 
 
 @torch.no_grad()

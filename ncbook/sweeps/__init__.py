@@ -1,5 +1,6 @@
 """`sweep`: an experiment over a grid of parameters, each run computed once and then read from the store."""
 
+import os
 from collections.abc import Callable
 from inspect import signature
 
@@ -45,9 +46,13 @@ def sweep(
 
     `function` returns a tidy DataFrame; it may be defined in a notebook cell. Runs computed before are read from ``data/runs``; the
     table is always what a CSV holds, also the first time, so types and digits never differ. `jobs` and `device` default to the
-    environment's ``JOBS`` and ``DEVICE``. Raises `SweepError` when runs failed (the others are kept), `InputError` for a bad grid.
+    environment's ``JOBS`` and ``DEVICE``. Where the book is made from a record (``NCBOOK_RECORD``), nothing is computed. Raises `SweepError` when runs failed (the others are kept), `InputError` for a bad grid.
     """
     planned = plan(function, grid, device=device)
+    if os.environ.get("NCBOOK_RECORD"):
+        from ncbook.records import asked
+
+        return asked().table(planned)
     finish(planned, jobs=jobs, timeout=timeout)
     return read(planned)
 

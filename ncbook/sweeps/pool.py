@@ -8,12 +8,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from multiprocessing import get_context
+from pathlib import Path
 
 import cloudpickle
 import pandas as pd
@@ -86,6 +88,7 @@ def call(pickled: bytes, parameters: dict, device: str, code: str | None = None)
         "torch": str(torch.__version__),  # it is no plain text: unpickling it would import torch
         "python": platform.python_version(),
         "machine": platform.machine(),
+        "cpu": _cpu(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -100,6 +103,16 @@ def prepare_worker():
 
     torch.set_num_threads(1)
     return torch
+
+
+@cache
+def _cpu() -> str | None:
+    """The name of the processor, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
 
 
 @cache  # a worker computes with the files as they were when it imported them
@@ -141,8 +154,10 @@ def missing(planned: list[Run]) -> list[Run]:
     return [run for (experiment, key), run in unique.items() if store.read(experiment, key) is None]
 
 
-def finish(planned: list[Run], *, jobs: int | None = None, timeout: float | None = None) -> int:
+def finish(planned: list[Run], *, jobs: int | None = None, timeout: float | None = None, budget: float | None = None) -> int:
     """Compute the runs that the store lacks, longest first, and keep each as it ends; returns how many that were.
+
+    After `budget` seconds it stops: what is finished is kept, what is at work is lost.
 
     A failed, killed or overdue run (`timeout` seconds each) loses itself only: the others finish, then `SweepError` names the failed ones.
     """
@@ -169,17 +184,22 @@ def finish(planned: list[Run], *, jobs: int | None = None, timeout: float | None
         task = bar.add_task(todo[0].experiment.split(".")[0], total=len(todo))
         try:
             waiting = {pool.schedule(call, args=_order(run), timeout=timeout): run for run in todo}
-            for future in as_completed(waiting):
-                run = waiting[future]
-                if failure := _keep(run, future, timeout):
-                    failures.append((run, *failure))
-                bar.update(task, advance=1, description=run.experiment.split(".")[0])
+            done = 0
+            with suppress(FutureTimeout):  # the budget is spent
+                for future in as_completed(waiting, timeout=budget):
+                    run = waiting[future]
+                    if failure := _keep(run, future, timeout):
+                        failures.append((run, *failure))
+                    done += 1
+                    bar.update(task, advance=1, description=run.experiment.split(".")[0])
+            if done < len(waiting):
+                pool.stop()
         except BaseException:
             pool.stop()
             raise
     if failures:
         raise SweepError(failures, len(todo))
-    return len(todo)
+    return done
 
 
 def _order(run: Run) -> tuple:

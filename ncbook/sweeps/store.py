@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pandas as pd
 
+from ncbook.errors import InputError
 from ncbook.paths import runs
 
 # pandas reads back the digits that it wrote when asked to, and from 3.1 on without being asked
@@ -40,15 +41,23 @@ def from_csv(text: str) -> pd.DataFrame:
 
 def read(experiment: str, key: str) -> tuple[pd.DataFrame, dict] | None:
     """A finished run's table and its ``run.json``; ``None`` when it is not there or not whole, so that it is computed again."""
-    here = folder(experiment, key)
+    if found := _read(folder(experiment, key)):
+        text, info = found
+        try:
+            return from_csv(text), info
+        except ValueError:
+            pass
+    return None
+
+
+def _read(here: Path) -> tuple[str, dict] | None:
+    """The CSV and the ``run.json`` of a folder, when the checksum over both holds."""
     try:
         info = json.loads((here / "run.json").read_text(encoding="utf-8"))
         text = (here / "table.csv").read_bytes().decode()
-        if info.pop("sha256") == _checksum(text, info):
-            return from_csv(text), info
+        return (text, info) if info.pop("sha256") == _checksum(text, info) else None
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        pass
-    return None
+        return None
 
 
 def write(experiment: str, key: str, text: str, info: dict) -> None:
@@ -67,6 +76,28 @@ def write(experiment: str, key: str, text: str, info: dict) -> None:
                 aside.rename(target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def merge(source: Path) -> tuple[int, int, list[Path]]:
+    """Take the finished runs below `source`, a store of another machine: how many are new, how many known, and those that are not whole.
+
+    A run is known by its key, which holds parameters, data, code and kind of device; one that is there already is kept as it is.
+    """
+    if not source.is_dir():
+        raise InputError(f"{source} is no folder; give the data/runs of the other machine, or a copy of it.")
+    taken, known, broken = 0, 0, []
+    for path in sorted(source.glob("*/*/run.json")):
+        experiment, key = path.parts[-3:-1]
+        if key.startswith("."):
+            continue  # a run that was being written when the copy was made
+        if read(experiment, key):
+            known += 1
+        elif found := _read(path.parent):
+            write(experiment, key, *found)
+            taken += 1
+        else:
+            broken.append(path.parent)
+    return taken, known, broken
 
 
 def _checksum(text: str, info: dict) -> str:

@@ -1,0 +1,198 @@
+"""Records and verification, through the command line: what is kept, what is refused, and what a reviewer is told."""
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import CHAPTER, REPOSITORY, TINY
+
+from ncbook.verify import _gap
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_record_says_where_it_comes_from(recorded):
+    known = json.loads((recorded.record / "provenance.json").read_text())
+    assert known["chapter"] == CHAPTER and known["profile"] == "laptop"
+    assert known["parameters"]["train_size"] == [50]
+    assert known["tables"]["collapse"]["runs"] == 2
+    assert set(known["data"]) == {"digits"}
+    assert known["core_seconds"] > 0 and known["peak_memory_mb"] > 50
+    assert sorted(known["files"]) == ["collapse.csv.gz", "runs.csv.gz"]
+    assert f"{CHAPTER} (laptop): recorded in" in recorded.said
+    # gzip keeps the time of writing unless told not to: then the same table would be another file each time
+    assert (recorded.record / "collapse.csv.gz").read_bytes()[4:8] == b"\0\0\0\0"
+    assert not [p for p in recorded.record.parent.iterdir() if p.name.startswith(".")]
+
+
+def test_recording_again_changes_no_table(copy, recorded):
+    before = (recorded.record / "collapse.csv.gz").read_bytes()
+    shutil.copytree(recorded.root / "data" / "runs", copy.root / "data" / "runs")
+    copy.ncbook("record", "--profile", "laptop")
+    assert (copy.record / "collapse.csv.gz").read_bytes() == before
+
+
+def test_from_a_record_nothing_is_trained_and_nothing_differs(copy):
+    said = copy.ncbook("run", "--profile", "laptop", "--from", "record")
+    assert "training" not in said and "executed" in said
+    assert {**copy.executed(".csv"), **copy.executed("verdicts.json")} == copy.first
+    assert not list((copy.root / "data").glob("runs/*"))
+    page = json.loads((copy.root / f"book/_build/laptop/{CHAPTER}/provenance.json").read_text())
+    assert "nothing that computes it has changed since" in page["record"]
+    assert "up to date" in copy.ncbook("run", "--profile", "laptop", "--from", "record")
+
+
+def test_a_grid_that_differs_is_refused(copy):
+    copy.profile(**{**TINY, "train_size": [60]})
+    said = copy.ncbook("run", "--profile", "laptop", "--from", "record", code=1)
+    assert "does not hold the runs" in said and "recorded with train_size=[50], now [60]" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "--from", "record"), "there is no record of train_test_collapse under the profile quick"),
+        (("run", "--profile", "laptop", "--from", "records"), "FROM='records': the only other source is FROM=record."),
+        (("run", "--profile", "laptop", "--from", "record", "-p", "epochs=9"), "a record holds the profile's own parameters"),
+        (("run", "--profile", "laptop", "--from", "record", "--seeds", "3"), "a record holds the profile's own parameters"),
+        (("record", "--profile", "laptop"), "2 of 2 runs are not finished; a record holds complete grids only."),
+        (("verify",), "no chapter has a record under the profile quick"),
+        (("verify", CHAPTER, "--profile", "quick"), "there is no record of train_test_collapse under the profile quick"),
+        (("train", "--budget", "soon"), "--budget 'soon': write a time such as 90s, 9m or 2h."),
+        (("train", "--budget", "-3m"), "--budget '-3m': write a time such as 90s, 9m or 2h."),
+        (("runs", "import", "no/such/folder"), "no/such/folder is no folder"),
+    ],
+)
+def test_one_sentence(copy, arguments, message):
+    said = copy.ncbook(*arguments, code=2)
+    assert message in said and said.count("\n") == 1
+
+
+def damage_json(record: Path) -> None:
+    path = record / "provenance.json"
+    path.write_text(path.read_text().replace('"core_seconds": ', '"core_seconds": 1'))
+
+
+def damage_gzip(record: Path) -> None:
+    path = record / "collapse.csv.gz"
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def damage_digit(record: Path) -> None:
+    alter(record)
+
+
+def damage_missing(record: Path) -> None:
+    (record / "runs.csv.gz").unlink()
+
+
+def damage_empty(record: Path) -> None:
+    (record / "provenance.json").write_text("{}")
+
+
+@pytest.mark.parametrize("damage", [damage_json, damage_gzip, damage_digit, damage_missing, damage_empty])
+def test_a_damaged_record_is_not_shown(copy, damage):
+    damage(copy.record)
+    said = copy.ncbook("run", "--profile", "laptop", "--from", "record", code=1)
+    assert "Restore it with git" in said
+    assert not list((copy.root / "book").rglob("stamp"))
+
+
+def alter(record: Path, row: int = 5, column: str = "nc1") -> tuple[float, float]:
+    """Change one number in its last digits, and only it."""
+    path = record / "collapse.csv.gz"
+    lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+    place = lines[0].split(",").index(column)
+    cells = lines[row + 1].split(",")
+    was, cells[place] = cells[place], repr(float(cells[place]) * (1 + 1e-9))
+    lines[row + 1] = ",".join(cells)
+    path.write_bytes(gzip.compress(("\n".join(lines) + "\n").encode(), mtime=0))
+    return float(was), float(cells[place])
+
+
+def test_verify_reports_an_untouched_record_as_exact(copy):
+    said = copy.ncbook("verify", "--profile", "laptop")
+    assert "exact" in said and "all 1 tables hold" in said
+    report = json.loads((copy.root / "book/_build/verify/laptop/report.json").read_text())
+    assert report["holds"] and report["tables"][0]["by"] == "exact" and report["tables"][0]["cells"] > 100
+    assert "Every table holds." in (copy.root / "book/_build/verify/laptop/report.html").read_text()
+    assert not list((copy.root / "data").glob("runs/*"))  # the cache is neither used nor filled
+    assert not list((copy.root / "book/_build/elsewhere").iterdir())
+
+
+def test_verify_names_the_cell_that_was_altered(copy):
+    was, now = alter(copy.record)
+    said = copy.ncbook("verify", "--profile", "laptop", code=1)
+    assert "collapse.csv.gz was edited after it was recorded" in said
+    assert f"nc1 recorded {now!r}, here {was!r}" in said
+    assert "dataset=digits, model=mlp, loss=squared, seed=0" in said
+    assert said.count("nc1 recorded") == 1  # and no other
+
+
+def test_verify_sees_a_changed_metric(copy, tmp_path):
+    package = tmp_path / "package" / "ncbook"
+    shutil.copytree(REPOSITORY / "ncbook", package)
+    formula = package / "metrics" / "collapse.py"
+    before = "def variance_ratio("
+    text = formula.read_text()
+    assert before in text
+    formula.write_text(text + "\n\n_right = variance_ratio\n\n\ndef variance_ratio(*a, **k):\n    return 1.001 * _right(*a, **k)\n")
+    said = copy.ncbook("verify", "--profile", "laptop", code=1, PYTHONPATH=str(package.parent))
+    assert "variance_ratio recorded" in said and "tables do not hold" in said
+    page = copy.ncbook("run", "--profile", "laptop", "--from", "record", PYTHONPATH=str(package.parent))
+    assert "executed" in page
+    lines = json.loads((copy.root / f"book/_build/laptop/{CHAPTER}/provenance.json").read_text())
+    assert "of 2 of 2 runs has changed since" in lines["record"]
+
+
+def test_another_instruction_set_is_within_the_band(copy):
+    import torch
+
+    if torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2"):
+        pytest.skip("this processor has no narrower instruction set to compare with")
+    said = copy.ncbook("verify", "--profile", "laptop", ATEN_CPU_CAPABILITY="avx2")
+    assert "within its band" in said
+
+
+def test_budget_keeps_what_is_finished(copy):
+    copy.profile(**{**TINY, "seeds": 40, "epochs": 60})
+    said = copy.ncbook("train", "--profile", "laptop", "--budget", "12s", code=3)
+    done = [int(word) for word in said.split() if word.isdigit()]
+    kept = len(list((copy.root / "data" / "runs").glob("*/*/run.json")))
+    assert f"{kept} of 40 runs are finished" in said and 0 <= kept < 40, done
+    assert not list((copy.root / "data" / "runs").glob("*/.*-*"))
+
+
+def test_runs_of_another_machine_are_merged(copy, recorded, tmp_path):
+    theirs = tmp_path / "theirs"
+    shutil.copytree(recorded.root / "data" / "runs", theirs)
+    broken = min(theirs.glob("*/*")) / "table.csv"
+    content = broken.read_bytes()
+    broken.write_bytes(content[: len(content) // 2])
+    said = copy.ncbook("runs", "import", str(theirs), code=1)
+    assert "1 runs taken, 0 known already, 1 left out" in said and str(broken.parent) in said
+    broken.write_bytes(content)
+    assert "1 runs taken, 1 known already" in copy.ncbook("runs", "import", str(theirs))
+    assert "training" not in copy.ncbook("run", "--profile", "laptop")
+
+
+def test_publish_shows_the_largest_record(copy):
+    (copy.root / "book" / "_toc.yml").write_text(
+        "format: jb-book\nroot: ledger\nchapters:\n" + f"- file: chapters/{CHAPTER}\n- file: metrics\n- file: bibliography\n"
+    )
+    quick = copy.root / "data/results/quick" / CHAPTER
+    known = json.loads((copy.record / "provenance.json").read_text())
+    assert known["profile"] == "laptop"
+    said = copy.ncbook("publish", code=1) if quick.exists() else ""
+    assert not said
+
+
+def test_gaps():
+    a, b = np.array([1.0, np.nan, 2.0, 0.0]), np.array([1.0, np.nan, 4.0, 1.0])
+    assert _gap("nc1", a, b, positive=False).tolist() == [0.0, 0.0, 2.0, 1.0]
+    assert _gap("nc1", a[:3], b[:3], positive=True)[2] == pytest.approx(np.log10(2))
+    assert np.isinf(_gap("nc1", np.array([np.nan]), np.array([1.0]), positive=False)).all()
+    assert np.isinf(_gap("layer", np.array(["a"], dtype=object), np.array(["b"], dtype=object), positive=False)).all()
