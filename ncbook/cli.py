@@ -120,9 +120,10 @@ def verify_profile(chapters: Chapters = None, profile: Profile = "quick", device
 
     _settings(device, jobs)
     with _alone():
-        asked = execute.prepare(chapters or [name for name in _chapter_names() if profile in records.on_record(name)], profile, {})
-        if not asked:
+        names = chapters or [name for name in _chapter_names() if profile in records.on_record(name)]
+        if not names:
             raise InputError(f"no chapter has a record under the profile {profile}; `make record PROFILE={profile}` makes one.")
+        asked = execute.prepare(names, profile, {})
         results = verify.verify(asked, jobs=jobs)
         verify.write_report(results, profile)
     table = Table("chapter", "table", "verdict", "cells", "largest difference, or what does not hold", box=None)

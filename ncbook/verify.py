@@ -25,8 +25,11 @@ from ncbook.sweeps import read as finished
 from ncbook.sweeps.key import canonical
 
 FACTOR = 10  # of the largest difference seen between two instruction sets
-# Another processor, as far as this one can play it: PyTorch's own kernels, and those of the two libraries that it calls.
-ANOTHER = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+# Another processor, as far as this one can play it: the next narrower instruction set, in PyTorch's own kernels and in the two libraries that it calls.
+NARROWER = {
+    "AVX512": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "AVX2": {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "ONEDNN_MAX_CPU_ISA": "SSE41"},
+}
 STACK = ["device", "torch", "machine", "cpu", "cpu_capability", "gpu"]
 COUNTS = ("error", "accuracy")  # shares of images: never compared by ratio
 
@@ -74,7 +77,8 @@ def bands(chapter: str, parameters: dict, *, repetitions: int, jobs: int | None 
     tables = records.planned(chapter, parameters)
     some = {name: _first(runs, repetitions) for name, runs in tables.items()}
     here = {name: finished(runs) for name, runs in some.items()}
-    with elsewhere(f"bands-{chapter}", ANOTHER):
+    here_is = {info["cpu_capability"] for table in here.values() for info in table.attrs["runs"]}
+    with elsewhere(f"bands-{chapter}", NARROWER.get(here_is.pop() if len(here_is) == 1 else "")):
         finish([run for runs in some.values() for run in runs], jobs=jobs)
         there = {name: finished(runs) for name, runs in some.items()}
     return {name: _differences(some[name], here[name], there[name]) for name in tables}
@@ -168,8 +172,8 @@ def _differences(runs: list[Run], here: pd.DataFrame, there: pd.DataFrame) -> di
 def _by_run(runs: list[Run], first: pd.DataFrame, second: pd.DataFrame) -> Iterator[tuple[Run, pd.DataFrame, pd.DataFrame]]:
     """The rows of each run in two tables that hold them run after run."""
     names = list(runs[0].parameters)
-    keys = [t[names].astype(str).agg("\x1f".join, axis=1) for t in (first, second)]
-    parts = [dict(list(t.groupby(key, sort=False))) for t, key in zip((first, second), keys, strict=True)]
+    keys = [[repr(row) for row in t[names].itertuples(index=False, name=None)] for t in (first, second)]
+    parts = [dict(list(t.groupby(np.array(key), sort=False))) for t, key in zip((first, second), keys, strict=True)]
     empty = [first.iloc[:0], second.iloc[:0]]
     order = list(dict.fromkeys([*keys[0], *keys[1]]))
     if len(order) != len(runs):  # a parameter itself was edited in the record: its rows belong to no run

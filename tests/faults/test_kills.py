@@ -20,20 +20,18 @@ pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parents[2]
 REAL = "train_test_collapse"
 TINY = {"loss": ["squared"], "train_size": [50], "epochs": 8, "measurements": 3, "batch_size": 20, "seeds": 4}
-TOY = [
-    ["parameters", "seeds = 6\n"],
-    [
-        "experiment",
+TOY = {
+    "parameters": "seeds = 6\n",
+    "experiment": (
         "import time\n\nimport numpy as np\nimport pandas as pd\n\nfrom ncbook.figures import panels, show\nfrom ncbook.sweeps import sweep\n\n\n"
         "def walk(*, seed, device):\n    time.sleep(0.15)\n    return pd.DataFrame({'step': range(20), 'value': np.random.default_rng(seed).normal(size=20).cumsum()})\n\n\n"
-        "table = sweep(walk, [{'seed': s} for s in range(seeds)])\n",
-    ],
-    [
-        "figure",
+        "table = sweep(walk, [{'seed': s} for s in range(seeds)])\n"
+    ),
+    "figure": (
         "figure, axes = panels(1, 1)\naxes[0][0].plot(table.step, table.value, '.')\n"
-        "show(figure, 'walks', caption='Walks.', alt='Random walks.', table=table)\n",
-    ],
-]
+        "show(figure, 'walks', caption='Walks.', alt='Random walks.', table=table)\n"
+    ),
+}
 
 
 class Book:
@@ -48,7 +46,7 @@ class Book:
         if chapter == "toy":
             (root / "book" / "claims.yml").write_text("[]\n")
             cells = [{"cell_type": "markdown", "id": "title", "metadata": {}, "source": "# A toy\n"}]
-            cells += [_code(name, text) for name, text in TOY]
+            cells += [_code(name, text) for name, text in TOY.items()]
             kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
             text = json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5})
             (root / "book" / "chapters" / "toy.ipynb").write_text(text)
@@ -103,9 +101,8 @@ def kill_someone(process: subprocess.Popen, draw: random.Random) -> str:
         os.kill(victim.pid, signal.SIGKILL)
     except (psutil.Error, ProcessLookupError):
         return "nobody"
-    if name == "command":  # as if the terminal had gone with it: what it started may live on for a moment, or not
-        if draw.random() < 0.5:
-            os.killpg(process.pid, signal.SIGKILL)
+    if name == "command" and draw.random() < 0.5:  # what it had started goes with it, as with a terminal, or lives on for a moment
+        os.killpg(process.pid, signal.SIGKILL)
     return name
 
 

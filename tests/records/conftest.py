@@ -35,6 +35,7 @@ class Checkout:
         done = subprocess.run(
             [sys.executable, "-m", "ncbook", *arguments],
             env={**kept, **known, **environment},
+            cwd=self.root,
             capture_output=True,
             text=True,
             timeout=300,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import CHAPTER, REPOSITORY, TINY
 
-from ncbook.verify import _gap
+from ncbook.verify import NARROWER, _gap
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,7 @@ def test_from_a_record_nothing_is_trained_and_nothing_differs(copy):
     said = copy.ncbook("run", "--profile", "laptop", "--from", "record")
     assert "training" not in said and "executed" in said
     assert {**copy.executed(".csv"), **copy.executed("verdicts.json")} == copy.first
-    assert not list((copy.root / "data").glob("runs/*"))
+    assert not list((copy.root / "data").glob("runs/*/*"))
     page = json.loads((copy.root / f"book/_build/laptop/{CHAPTER}/provenance.json").read_text())
     assert "nothing that computes it has changed since" in page["record"]
     assert "up to date" in copy.ncbook("run", "--profile", "laptop", "--from", "record")
@@ -119,7 +119,7 @@ def test_verify_reports_an_untouched_record_as_exact(copy):
     report = json.loads((copy.root / "book/_build/verify/laptop/report.json").read_text())
     assert report["holds"] and report["tables"][0]["by"] == "exact" and report["tables"][0]["cells"] > 100
     assert "Every table holds." in (copy.root / "book/_build/verify/laptop/report.html").read_text()
-    assert not list((copy.root / "data").glob("runs/*"))  # the cache is neither used nor filled
+    assert not list((copy.root / "data").glob("runs/*/*"))  # the cache is neither used nor filled
     assert not list((copy.root / "book/_build/elsewhere").iterdir())
 
 
@@ -151,10 +151,14 @@ def test_verify_sees_a_changed_metric(copy, tmp_path):
 def test_another_instruction_set_is_within_the_band(copy):
     import torch
 
-    if torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2"):
+    narrower = NARROWER.get(torch.backends.cpu.get_cpu_capability())
+    if narrower is None:
         pytest.skip("this processor has no narrower instruction set to compare with")
-    said = copy.ncbook("verify", "--profile", "laptop", ATEN_CPU_CAPABILITY="avx2")
-    assert "within its band" in said
+    known = json.loads((copy.record / "provenance.json").read_text())["tables"]["collapse"]["bands"]
+    assert "nc1" in known and "epoch" not in known
+    assert "within its band" in copy.ncbook("verify", "--profile", "laptop", **narrower)
+    report = json.loads((copy.root / "book/_build/verify/laptop/report.json").read_text())
+    assert report["tables"][0]["by"] == "band"
 
 
 def test_budget_keeps_what_is_finished(copy):
@@ -179,15 +183,12 @@ def test_runs_of_another_machine_are_merged(copy, recorded, tmp_path):
     assert "training" not in copy.ncbook("run", "--profile", "laptop")
 
 
-def test_publish_shows_the_largest_record(copy):
-    (copy.root / "book" / "_toc.yml").write_text(
-        "format: jb-book\nroot: ledger\nchapters:\n" + f"- file: chapters/{CHAPTER}\n- file: metrics\n- file: bibliography\n"
-    )
-    quick = copy.root / "data/results/quick" / CHAPTER
-    known = json.loads((copy.record / "provenance.json").read_text())
-    assert known["profile"] == "laptop"
-    said = copy.ncbook("publish", code=1) if quick.exists() else ""
-    assert not said
+def test_the_ledger_marks_other_profiles(copy):
+    from ncbook.ledger import _marks
+
+    others = [("laptop", "contradicted"), ("quick", "inconclusive")]
+    assert _marks({"verdict": "supported"}, others) == "; **laptop ✘**; quick ?"
+    assert _marks({"verdict": "inconclusive"}, others) == "; laptop ✘; quick ?"
 
 
 def test_gaps():
