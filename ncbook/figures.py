@@ -145,7 +145,7 @@ def show(figure: Figure, name: str, *, caption: str, alt: str, table: pd.DataFra
     figure.savefig(svg, format="svg", metadata={"Date": None})
     (folder / f"{name}.svg").write_text(svg.getvalue(), encoding="utf-8")
     figure.set_layout_engine("none")  # it is laid out: doing it again for the PNG costs a third of the time
-    figure.savefig(folder / f"{name}.png", dpi=200, metadata={"Software": None})
+    figure.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": None})
     table.to_csv(folder / f"{name}.csv", index=False)
     plt.close(figure)
     bundle = {
