@@ -27,7 +27,7 @@ PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest
 
 help:
 	@echo "make book              every figure and the HTML book; prints the page to open"
-	@echo "make test              unit, property and one-chapter tests (under 3 minutes)"
+	@echo "make test              unit, property and one-chapter tests (about 3 minutes)"
 	@echo "make test-all          also the browser and the slow tests"
 	@echo "make figures           train and execute all chapters, without building pages"
 	@echo "make figure-CHAPTER    one chapter:$$(ls book/chapters/*.ipynb | sed 's|.*/| |; s|.ipynb||' | tr '\n' ' ')"
