@@ -6,11 +6,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ncbook.data import commands as data_commands
 from ncbook.errors import InputError
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
-data_app = typer.Typer(help="Data sets: which there are, how to get them, whether they are whole.", no_args_is_help=True)
-app.add_typer(data_app, name="data")
+app.add_typer(data_commands.app, name="data")
 runs_app = typer.Typer(help="Finished runs: those of another machine.", no_args_is_help=True)
 app.add_typer(runs_app, name="runs")
 
@@ -81,14 +81,19 @@ def train(
 ) -> None:
     """Train what chapters need and nothing else: for a machine without a notebook kernel, or one lent by the minute."""
     from ncbook import execute
-    from ncbook.sweeps.pool import finish, missing
+    from ncbook.sweeps.pool import missing
 
     _settings(device, jobs)
+    seconds = _seconds(budget)
     with _alone():
-        runs = [run for chapter in execute.prepare(chapters or [], profile, _changes(p), seeds) for run in chapter.runs()]
-        finish(runs, jobs=jobs, budget=_seconds(budget))
+        asked = execute.prepare(chapters or [], profile, _changes(p), seeds)
+        failed = execute.train(asked, jobs=jobs, budget=seconds)
+        runs = [run for chapter in asked for run in chapter.runs()]
         left = len(missing(runs))
-    print(f"{len(runs) - left} of {len(runs)} runs are finished" + (f"; {left} are left: the same command goes on with them" if left else ""))
+    _stop_if(failed)
+    print(
+        f"{len(runs) - left} of {len(runs)} runs are finished" + (f"; {left} are left: the same command goes on with them" if left else "")
+    )
     if left:
         raise typer.Exit(3)
 
@@ -98,7 +103,9 @@ def record(
     chapters: Chapters = None,
     profile: Profile = "quick",
     jobs: Jobs = None,
-    bands: Annotated[int, typer.Option(help="Repetitions of each setting that are trained once more to see what another processor changes.")] = 1,
+    bands: Annotated[
+        int, typer.Option(help="Repetitions of each setting that are trained once more to see what another processor changes.")
+    ] = 1,
 ) -> None:
     """Keep the finished tables of chapters in data/results, with where they come from."""
     from ncbook import execute, records, verify
@@ -199,57 +206,6 @@ def claims(profile: Profile = "quick") -> None:
         verdict = verdicts.get(claim["id"], "not run")
         table.add_row(claim["id"], claim["statement"], test_text(claim), f"{MARKS.get(verdict, '–')} {verdict}")
     Console().print(table)
-
-
-@data_app.command("list")
-def data_list() -> None:
-    """The data sets, and which of them are here."""
-    from ncbook.data.files import check, data_root
-    from ncbook.data.presets import PRESETS
-
-    table = Table("name", "what", "train / test", "classes", "here", box=None)
-    for name, spec in _published(PRESETS):
-        try:
-            check(name)
-            here = "yes"
-        except InputError:
-            here = "no"
-        table.add_row(name, spec.title, f"{spec.train_size:,} / {spec.test_size:,}", str(spec.num_classes), here)
-    table.add_row("folder:PATH", "your own images: PATH/train/CLASS/*.png, PATH/test/CLASS/*.png", "–", "–", "–")
-    out = Console()
-    out.print(table)
-    out.print(f"\ndata folder: {data_root()} (another one: NCBOOK_DATA); to download: ncbook data fetch NAME", highlight=False, soft_wrap=True)
-
-
-@data_app.command("fetch")
-def data_fetch(names: Annotated[list[str], typer.Argument(help="Data sets to download.")]) -> None:
-    """Download data sets, check them, and put them in place whole."""
-    from ncbook.data.download import fetch
-
-    for name in names:
-        print(f"{name}: {'fetched and checked' if fetch(name) else 'already here and whole'}")
-
-
-@data_app.command("check")
-def data_check(names: Annotated[list[str] | None, typer.Argument(help="Data sets; all that are here when none is named.")] = None) -> None:
-    """Compare every file with the published one, byte for byte."""
-    from ncbook.data.files import check
-    from ncbook.data.presets import PRESETS
-
-    wrong = 0
-    for name in names or [name for name, _ in _published(PRESETS)]:
-        try:
-            print(f"{name}: whole, {len(check(name))} files")
-        except InputError as error:
-            wrong += bool(names) or "is not in" not in str(error)  # a set that nobody fetched is no fault, unless it was named
-            print(f"{name}: {error}")
-    if wrong:
-        raise typer.Exit(1)
-
-
-def _published(presets) -> list:
-    """The presets that stand for one set; ``folder`` stands for any."""
-    return [(name, spec) for name, spec in presets.items() if name != "folder"]
 
 
 def _chapter_names() -> list[str]:

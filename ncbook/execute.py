@@ -4,7 +4,6 @@
 only after its notebook ran to the end; a notebook that fails is left beside it, in ``<chapter>.failed/``.
 """
 
-import importlib
 import json
 import os
 import shutil
@@ -23,7 +22,7 @@ from ncbook import chapters, paths, settings
 from ncbook.claims.entries import entries
 from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text
 from ncbook.errors import InputError
-from ncbook.sweeps.key import PACKAGE, canonical, digest, module_code, torch_version
+from ncbook.sweeps.key import PACKAGE, canonical, data_fingerprints, digest, module_code, torch_version
 
 console = Console(stderr=True, highlight=False)
 
@@ -53,7 +52,7 @@ class Chapter:
                 "notebook": digest(chapters.notebook(self.name).read_text(encoding="utf-8")),
                 "parameters": canonical(self.parameters),
                 "profile": self.profile,
-                "tables": self._record_digest() if self.recorded else self._data_digest(),
+                "tables": self._record_digest() if self.recorded else data_fingerprints(self.parameters),
                 "experiment": _code(PACKAGE / "experiments" / f"{self.name}.py"),
                 "figures": module_code(PACKAGE / "figures.py"),
                 "provenance": module_code(PACKAGE / "provenance.py"),
@@ -64,12 +63,6 @@ class Chapter:
                 "torch": torch_version(),
             }
         )
-
-    def _data_digest(self) -> list[str]:
-        from ncbook.data.files import fingerprint
-
-        values = [value for name, value in sorted(self.parameters.items()) if name.endswith("dataset")]
-        return [fingerprint(name) for value in values for name in (value if isinstance(value, list) else [value])]
 
     def _record_digest(self) -> str:
         try:
@@ -90,11 +83,9 @@ class Chapter:
         """The runs that its tables need; none when no experiment module belongs to it (its notebook then trains by itself)."""
         if find_spec(f"ncbook.experiments.{self.name}") is None:
             return []
-        from ncbook.sweeps import plan
+        from ncbook.records import planned
 
-        module = importlib.import_module(f"ncbook.experiments.{self.name}")
-        seconds = getattr(module, "seconds", None)
-        return [run for function, grid in module.TABLES.values() for run in plan(function, grid(**self.parameters), seconds=seconds)]
+        return [run for of_table in planned(self.name, self.parameters).values() for run in of_table]
 
 
 def _code(path: Path) -> str | None:
@@ -122,14 +113,14 @@ def run(asked: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
         return []
     paths.writable(paths.build())
     paths.writable(paths.runs())
-    broken = _train(stale, jobs)
+    broken = train(stale, jobs=jobs)
     ready = [chapter for chapter in stale if chapter not in broken]
     with ThreadPoolExecutor(settings.jobs(jobs)) as pool:  # each kernel is a process of its own
         return broken + [chapter for chapter, done in zip(ready, pool.map(_execute, ready), strict=True) if not done]
 
 
-def _train(stale: list[Chapter], jobs: int | None) -> list[Chapter]:
-    """Train all missing runs; returns the chapters that have a failed run."""
+def train(stale: list[Chapter], *, jobs: int | None = None, budget: float | None = None) -> list[Chapter]:
+    """Train all missing runs, for `budget` seconds at most; returns the chapters that have a failed run, after printing why."""
     from ncbook.data.files import check
     from ncbook.sweeps import SweepError, finish
     from ncbook.sweeps.pool import missing
@@ -140,7 +131,7 @@ def _train(stale: list[Chapter], jobs: int | None) -> list[Chapter]:
         check(name)  # one sentence now rather than one failure a run
     try:
         # an hour, and twenty times what the longest should take on one core: a run that hangs must not hang make
-        finish(todo, jobs=jobs, timeout=3600 + 20 * max((run.seconds for run in todo), default=0))
+        finish(todo, jobs=jobs, timeout=3600 + 20 * max((run.seconds for run in todo), default=0), budget=budget)
     except SweepError as error:
         console.print(f"training failed: {error}", markup=False, soft_wrap=True)
         for log in {message: log for _, message, log in error.failures if log}.values():

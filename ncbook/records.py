@@ -40,11 +40,11 @@ def on_record(chapter: str) -> list[str]:
     return [profile for profile in PROFILES if (paths.record(profile, chapter) / "provenance.json").is_file()]
 
 
-def planned(chapter: str, parameters: dict, *, device: str | None = None) -> dict[str, list[Run]]:
+def planned(chapter: str, parameters: dict) -> dict[str, list[Run]]:
     """The runs of each table of a chapter, by the table's name."""
     module = import_module(f"ncbook.experiments.{chapter}")
     seconds = getattr(module, "seconds", None)
-    return {name: plan(f, grid(**parameters), device=device, seconds=seconds) for name, (f, grid) in module.TABLES.items()}
+    return {name: plan(f, grid(**parameters), seconds=seconds) for name, (f, grid) in module.TABLES.items()}
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,6 @@ def asked() -> Record | None:
     """The record that the environment says to render from (``NCBOOK_RECORD``), if it does."""
     given = os.environ.get("NCBOOK_RECORD")
     return _whole(_read(Path(given), _stat(Path(given)))) if given else None
-
-
-def read(profile: str, chapter: str) -> Record:
-    """The record of a chapter; an `InputError` where there is none, or where a file is not the one that was recorded."""
-    return _whole(read_as_it_is(profile, chapter))
 
 
 def _whole(record: Record) -> Record:

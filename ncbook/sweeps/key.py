@@ -46,7 +46,7 @@ def run_key(function, parameters: dict, *, device: str, code: str | None = None)
         {
             "experiment": name_of(function),
             "parameters": canonical(parameters),
-            "data": _data(parameters),
+            "data": data_fingerprints(parameters),
             "code": code or code_of(function),
             "device": device,
             "torch": torch_version(),
@@ -68,7 +68,7 @@ def torch_version() -> str:
         return "none"
 
 
-def _data(parameters: dict) -> list[str]:
+def data_fingerprints(parameters: dict) -> list[str]:
     """Fingerprints of the sets that parameters name: of ``dataset``, ``test_dataset`` and the like, each a name or a list of names."""
     values = [value for name, value in sorted(parameters.items()) if name.endswith("dataset")]
     if not values:
