@@ -115,7 +115,7 @@ def run(asked: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
     paths.writable(paths.runs())
     broken = train(stale, jobs=jobs)
     ready = [chapter for chapter in stale if chapter not in broken]
-    with ThreadPoolExecutor(settings.jobs(jobs)) as pool:  # each kernel is a process of its own
+    with ThreadPoolExecutor(2 * settings.jobs(jobs)) as pool:  # each kernel is a process of its own, and waits a good part of its time
         return broken + [chapter for chapter, done in zip(ready, pool.map(_execute, ready), strict=True) if not done]
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import cos, pi
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ncbook.checkpoints import Checkpoint
 from ncbook.errors import InputError, unknown
 
 
@@ -88,14 +89,22 @@ def train(
     cast = torch.autocast(dataset.train.labels.device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
     settings = {"lr": learning_rate, "momentum": momentum, "weight_decay": weight_decay}
     optimiser = torch.optim.SGD(model.parameters(), **settings, fused=True)  # one pass over each parameter: a fifth less time for small networks
-    terminal = None
+    checkpoint = Checkpoint(model, optimiser, generator)
 
-    if 0 in stops:
-        yield State(0, float("nan"), error(model.eval(), dataset), None)
-    for epoch in range(1, epochs + 1):
+    for state in checkpoint.states():
+        model.eval()
+        yield State(**state)
+    reached = checkpoint.resume()
+    state = State(**reached) if reached else State(0, float("nan"), error(model.eval(), dataset), None)
+    if not reached and 0 in stops:
+        checkpoint.save(asdict(state), measured=True)
+        yield state
+    epoch, terminal = state.epoch, state.terminal_epoch
+    while epoch < (end := epochs if None in (terminal, terminal_epochs) else min(epochs, terminal + terminal_epochs)):
+        epoch += 1
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * SCHEDULES[schedule]((epoch - 1) / epochs)
-        model.train()
+        _mode(model, training=True)
         total, batches = 0.0, 0
         for x, y in dataset.train.batches(batch_size, generator=generator, augment=augment):
             with cast:
@@ -108,16 +117,22 @@ def train(
         if not np.isfinite(mean_loss):
             raise FloatingPointError(f"the loss is {mean_loss} in epoch {epoch}; a smaller learning rate than {learning_rate:g} may help.")
 
-        model.eval()
-        last = epoch == epochs or (terminal is not None and terminal_epochs is not None and epoch >= terminal + terminal_epochs)
-        if terminal is None or epoch in stops or last:  # once the terminal phase has begun, only measurements need the error
+        measured, train_error = epoch in stops or epoch == end, float("nan")
+        if terminal is None or measured:  # once the terminal phase has begun, only measurements need the error
+            _mode(model, training=False)
             train_error = error(model, dataset)
-            begins = terminal is None and train_error == 0
-            terminal = epoch if begins else terminal
-            if epoch in stops or begins or last:
-                yield State(epoch, mean_loss, train_error, terminal)
-        if last:
-            return
+            if terminal is None and train_error == 0:
+                measured, terminal = True, epoch
+        state = State(epoch, mean_loss, train_error, terminal)
+        checkpoint.save(asdict(state), measured=measured)
+        if measured:
+            yield state
+
+
+def _mode(model: nn.Module, *, training: bool) -> None:
+    """Switch between training and eval mode where it is not there yet: asking each module each epoch took a fifth of a small network's time."""
+    if model.training != training:
+        model.train(training)
 
 
 @torch.no_grad()

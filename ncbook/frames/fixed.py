@@ -128,7 +128,7 @@ def train_by_epoch(
     The first K / S networks learn from the first of the S splits, in the order that the first generator draws, and so on.
     """
     each = len(networks.frames) // len(splits)
-    optimiser = torch.optim.SGD(networks.parameters(), lr=learning_rate, momentum=0.9, weight_decay=weight_decay)
+    optimiser = torch.optim.SGD(networks.parameters(), lr=learning_rate, momentum=0.9, weight_decay=weight_decay, fused=True)
     for epoch in range(epochs):
         networks.train()
         for group in optimiser.param_groups:

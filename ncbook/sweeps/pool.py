@@ -3,6 +3,7 @@
 import os
 import platform
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -28,6 +29,7 @@ from ncbook.paths import runs, writable
 from ncbook.sweeps import store
 from ncbook.sweeps.key import code_of, name_of, run_key
 
+LONG = 300.0  # seconds that a run is expected to take, from which on it keeps checkpoints
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
@@ -65,18 +67,22 @@ class SweepError(RuntimeError):
         super().__init__(f"{len(failures)} of {total} runs failed; the others are kept. " + "".join(lines).rstrip())
 
 
-def call(pickled: bytes, parameters: dict, device: str, code: str | None = None) -> tuple[str | None, dict]:
+def call(pickled: bytes, parameters: dict, device: str, code: str | None = None, checkpoints: Path | None = None) -> tuple[str | None, dict]:
     """Compute one run in this process: the table as CSV, and what it took; or None, and its ``error`` and ``log``.
 
     Importable under spawn and by other executors, and it returns texts only: whatever an experiment raises or returns, and whether or not
-    that can be pickled, it loses its own run alone. `code` is the digest that the run was planned with, where files hold the code.
+    that can be pickled, it loses its own run alone. `code` is the digest that the run was planned with, where files hold the code;
+    `checkpoints` a folder from which the run goes on if it was begun before.
     """
     torch, start = prepare_worker(), time.perf_counter()
     try:
         function = cloudpickle.loads(pickled)
         if code and code != _code_as_loaded(function):
             raise InputError("its code was edited after the sweep began; run it again.")
-        text = _text(function(**parameters, device=device), parameters)
+        from ncbook.checkpoints import kept_in
+
+        with kept_in(checkpoints):
+            text = _text(function(**parameters, device=device), parameters)
     except InputError as error:
         return None, {"error": str(error), "log": ""}
     except (Exception, SystemExit) as error:  # noqa: BLE001 - see above
@@ -205,16 +211,19 @@ def finish(planned: list[Run], *, jobs: int | None = None, timeout: float | None
 def _order(run: Run) -> tuple:
     """The arguments of `call` for a run."""
     in_a_file = run.function.__module__ != "__main__"
-    return cloudpickle.dumps(run.function), run.parameters, run.device, run.code if in_a_file else None
+    checkpoints = store.checkpoints(run.experiment, run.key) if run.seconds > LONG else None
+    return cloudpickle.dumps(run.function), run.parameters, run.device, run.code if in_a_file else None, checkpoints
 
 
 def _keep(run: Run, future, timeout: float | None) -> tuple[str, str] | None:
     """Put a run that has ended into the store; its error and log if there is nothing to put."""
     try:
         text, info = future.result()
-        if text is None:
+        if text is None:  # it would fail again in the same way
+            shutil.rmtree(store.checkpoints(run.experiment, run.key), ignore_errors=True)
             return info["error"], info["log"]
         store.write(run.experiment, run.key, text, {"parameters": run.parameters, "device": run.device, **info})
+        shutil.rmtree(store.checkpoints(run.experiment, run.key), ignore_errors=True)
     except TimeoutError:
         return f"it ran past its time limit of {timeout:g} s", ""
     except BrokenProcessPool:

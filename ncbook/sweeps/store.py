@@ -25,6 +25,11 @@ def folder(experiment: str, key: str) -> Path:
     return runs() / experiment / key
 
 
+def checkpoints(experiment: str, key: str) -> Path:
+    """Where a run that is not finished keeps its checkpoints."""
+    return runs() / ".checkpoints" / experiment / key
+
+
 def to_csv(table: pd.DataFrame) -> str:
     """A table as text that reads back to the same digits."""
     return table.to_csv(index=False, lineterminator="\n")

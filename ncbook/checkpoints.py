@@ -1,0 +1,95 @@
+"""Checkpoints of long runs: one that was killed goes on where it was, and ends with the same digits.
+
+`train` puts down the network at every epoch that it hands over for a measurement, and all that it needs to go on. When the run starts again it
+hands over those networks once more, in order, so that the experiment measures them as before and needs no code for it; then it trains on.
+"""
+
+import io
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+import torch
+from torch import nn
+
+EVERY = 300.0  # seconds between two checkpoints where measurements are further apart
+_run: ContextVar[Iterator[Path] | None] = ContextVar("run", default=None)
+
+
+@contextmanager
+def kept_in(folder: Path | str | None) -> Iterator[None]:
+    """Each training within keeps its checkpoints below `folder`, the first in ``0``, the next in ``1``; none does when it is None."""
+    token = _run.set(folder and (Path(folder) / str(i) for i in range(1000)))
+    try:
+        yield
+    finally:
+        _run.reset(token)
+
+
+class Checkpoint:
+    """What one training puts down, and finds again. Where nothing is kept, it does nothing."""
+
+    def __init__(self, model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator):
+        trainings = _run.get()
+        self.folder = next(trainings) if trainings else None
+        self.model, self.optimiser, self.generator = model, optimiser, generator
+        self.written = time.monotonic()
+        self.latest = self._read("latest")
+        self.measured = self.latest["measured"] if self.latest else []
+        if not all(self._read(f"epoch-{epoch}") for epoch in self.measured):  # nothing to go on from
+            self.latest, self.measured = None, []
+
+    def states(self) -> Iterator[dict]:
+        """The states that were handed over before, oldest first, each with the network as it was."""
+        for epoch in self.measured:
+            yield self._restore(self._read(f"epoch-{epoch}"))
+
+    def resume(self) -> dict | None:
+        """Bring network, optimiser and generator to where training was: its state there, or None where it begins."""
+        if self.latest is None:
+            return None
+        self.optimiser.load_state_dict(self.latest["optimiser"])
+        if self.latest["state"]["epoch"] in self.measured:  # as `states` left it: the measurement may have drawn from the generator
+            return self.latest["state"]
+        return self._restore(self.latest)
+
+    def save(self, state: dict, *, measured: bool) -> None:
+        """Put down where training is, if it is handed over for a measurement or `EVERY` seconds have gone by."""
+        if self.folder is None or not (measured or time.monotonic() - self.written > EVERY):
+            return
+        here = {"state": state, "model": self.model.state_dict(), "generator": self.generator.get_state()}
+        self.measured = self.measured + [state["epoch"]] * measured
+        try:
+            if measured:
+                self._write(f"epoch-{state['epoch']}", here)
+            self._write("latest", {**here, "optimiser": self.optimiser.state_dict(), "measured": self.measured})
+        except OSError:  # a full disk: the run itself needs none of this
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder = None
+        self.written = time.monotonic()
+
+    def _restore(self, saved: dict) -> dict:
+        self.model.load_state_dict(saved["model"])
+        self.generator.set_state(saved["generator"].cpu())
+        return saved["state"]
+
+    def _write(self, name: str, saved: dict) -> None:
+        """Aside, then renamed: a file is whole or not there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        buffer = io.BytesIO()
+        torch.save(saved, buffer)
+        aside = self.folder / f".{name}-{os.getpid()}"
+        aside.write_bytes(buffer.getbuffer())
+        aside.replace(self.folder / f"{name}.pt")
+
+    def _read(self, name: str) -> dict | None:
+        if self.folder is None:
+            return None
+        try:  # tensors and plain values only: nothing in the file is executed
+            return torch.load(self.folder / f"{name}.pt", weights_only=True, map_location=next(self.model.parameters()).device)
+        except Exception:  # noqa: BLE001 - whatever is wrong with a checkpoint, training from the start is right
+            return None
