@@ -36,7 +36,7 @@ def _files(toc) -> list[str]:
 def title(chapter: str) -> str:
     """The first heading of a chapter."""
     for cell in _cells(chapter):
-        for line in "".join(cell["source"]).splitlines():
+        for line in cell["source"].splitlines():
             if cell["cell_type"] == "markdown" and line.startswith("# "):
                 return line.removeprefix("# ").strip()
     return chapter
@@ -44,8 +44,9 @@ def title(chapter: str) -> str:
 
 def _cells(chapter: str) -> list[dict]:
     try:
-        return json.loads(notebook(chapter).read_text(encoding="utf-8"))["cells"]
-    except (ValueError, KeyError) as error:
+        cells = json.loads(notebook(chapter).read_text(encoding="utf-8"))["cells"]
+        return [{"cell_type": cell["cell_type"], "source": "".join(cell["source"]), "metadata": dict(cell["metadata"])} for cell in cells]
+    except (ValueError, LookupError, TypeError) as error:
         raise InputError(f"{notebook(chapter)} is not a readable notebook ({error}); restore it with git.") from error
 
 
@@ -54,7 +55,7 @@ def defaults(chapter: str) -> dict:
     for cell in _cells(chapter):
         if "parameters" in cell["metadata"].get("tags", []):
             try:
-                tree = ast.parse("".join(cell["source"]))
+                tree = ast.parse(cell["source"])
                 return {node.targets[0].id: ast.literal_eval(node.value) for node in tree.body}
             except (SyntaxError, ValueError, AttributeError) as error:
                 raise InputError(f"{notebook(chapter)}: the cell of parameters takes lines `name = value` only ({error}).") from error
@@ -115,6 +116,9 @@ def _typed(name: str, value, default):
         value = float(value)
     if type(value) is not kind:
         raise InputError(f"parameter {name} must be {KINDS[kind]}, like {default!r}, not {value!r}.")
+    least = 1 if kind is int and default >= 1 else 0  # rates, sizes, counts: no chapter has a parameter that may be negative
+    if kind in (int, float) and not least <= value < float("inf"):
+        raise InputError(f"parameter {name} must be {KINDS[kind]} of at least {least}, like {default!r}, not {value!r}.")
     return value
 
 

@@ -111,6 +111,11 @@ def run(asked: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
             console.print(f"{chapter.name} ({chapter.profile}): up to date")
     if not stale:
         return []
+    if recorded := [chapter for chapter in stale if chapter.recorded]:
+        from ncbook import records
+
+        for chapter in recorded:  # one sentence now rather than a traceback of the notebook
+            records.check(chapter.profile, chapter.name, chapter.parameters)
     paths.writable(paths.build())
     paths.writable(paths.runs())
     broken = train(stale, jobs=jobs)

@@ -32,6 +32,7 @@ from ncbook.sweeps.pool import missing
 
 PROFILES = ["paper-full", "paper", "laptop", "quick"]  # the largest first
 LIMIT = 500_000  # bytes of a chapter and profile: the repository holds them all
+UNPACKED = 100_000_000  # bytes: what no packed table of `LIMIT` comes near
 TOOK = ["device", "seconds", "peak_memory_mb", "torch", "python", "machine", "cpu", "cpu_capability", "gpu", "finished"]
 
 
@@ -103,6 +104,13 @@ def asked() -> Record | None:
     return _whole(_read(Path(given), _stat(Path(given)))) if given else None
 
 
+def check(profile: str, chapter: str, parameters: dict) -> None:
+    """An `InputError` unless there is a record of the chapter, whole, of exactly the runs that `parameters` ask for."""
+    record = _whole(read_as_it_is(profile, chapter))
+    for runs in planned(chapter, parameters).values():
+        record.table(runs)
+
+
 def _whole(record: Record) -> Record:
     if record.edited:
         raise InputError(
@@ -131,7 +139,8 @@ def _read(here: Path, _: tuple) -> Record:
         edited = ["provenance.json"] if provenance.pop("sha256") != _checksum(provenance) else []
         content = {}
         for name, checksum in provenance["files"].items():
-            content[name] = gzip.decompress((here / name).read_bytes())
+            with gzip.open(here / name) as file:
+                content[name] = file.read(UNPACKED)
             if hashlib.sha256(content[name]).hexdigest() != checksum:
                 edited.append(name)
         tables = {name: store.from_csv(content[f"{name}.csv.gz"].decode()) for name in provenance["tables"]}

@@ -31,30 +31,6 @@ def typed(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
     return ended.value.code, out, err
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((REAL, "-p", "bogus=1"), r"ncbook: unknown parameter of train_test_collapse 'bogus'\. Known: dataset, model, .*"),
-        ((REAL, "-p", "epochs=ten"), r"ncbook: parameter epochs must be a whole number, like \d+, not 'ten'\."),
-        ((REAL, "-p", "dataset=mnsit"), r"ncbook: unknown dataset 'mnsit'; did you mean 'mnist'\? Known: .*"),
-        ((REAL, "-p", "loss=huber"), r"ncbook: unknown loss 'huber'\. Known: cross_entropy, squared"),
-        ((REAL, "-p", "epochs"), r"ncbook: -p 'epochs': write it as -p name=value\."),
-        ((REAL, "--seeds", "0"), r"ncbook: the grid of experiment is empty; give at least one value of each parameter\."),
-        ((REAL, "-p", "train_size=100,100"), r"ncbook: the grid has this run twice: .*; remove the doubled value\."),
-        ((REAL, "--device", "tpu"), r"ncbook: DEVICE='tpu': use cpu, cuda or auto\."),
-        ((REAL, "--jobs", "0"), r"ncbook: JOBS='?0'?: use a whole number of at least 1\."),
-        (("train_tests",), r"ncbook: unknown chapter 'train_tests'; did you mean 'train_test_collapse'\? Known: train_test_collapse.*"),
-        (("--profile", "lapto"), r"ncbook: unknown profile 'lapto'; did you mean 'laptop'\? Known: .*"),
-    ],
-)
-def test_one_sentence_and_nothing_touched(here, monkeypatch, capsys, arguments, message):
-    before = here.contents()
-    code, out, err = typed(monkeypatch, capsys, "run", *arguments)
-    assert (code, out) == (2, "")
-    assert re.fullmatch(message, err.strip()), err
-    assert here.contents() == before
-
-
 def test_an_unwritable_data_folder(here, monkeypatch, capsys):
     (here.root / "data").write_text("in the way")
     before = here.contents()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-BOOK = Path(__file__).resolve().parents[2]
+BOOK = Path(__file__).resolve().parents[1]
 
 TINY = {
     "loss": ["squared"],
@@ -24,10 +24,14 @@ TINY = {
 class Checkout:
     """A copy of the book's sources that a test may change and build."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, chapters: list[str] | None = None):
+        """With all chapters, or with the ones named."""
         self.root = root
         shutil.copytree(BOOK / "book", root / "book", ignore=shutil.ignore_patterns("_build", ".ipynb_checkpoints"))
         shutil.copy(BOOK / "_config.yml", root)
+        for notebook in (root / "book" / "chapters").glob("*.ipynb"):
+            if chapters is not None and notebook.stem not in chapters:
+                notebook.unlink()
 
     def ncbook(self, *arguments: str, **kwargs) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "ncbook", *arguments]
@@ -51,6 +55,11 @@ class Checkout:
     def profile(self, name: str, **chapters: dict) -> None:
         (self.root / "book" / "profiles").mkdir(exist_ok=True)
         (self.root / "book" / "profiles" / f"{name}.yml").write_text(yaml.safe_dump(chapters))
+
+    def record(self, profile: str, chapter: str) -> None:
+        """Take over a record of the repository."""
+        place = Path("data") / "results" / profile / chapter
+        shutil.copytree(BOOK / place, self.root / place)
 
     def contents(self, below: str = ".") -> dict[str, bytes]:
         """Every file and what is in it; but for the lock, which every command leaves."""
