@@ -68,8 +68,8 @@ publish: $(STAMP)
 test: $(STAMP)
 	@$(PYTEST)
 
-test-all: $(STAMP)
-	@$(PYTEST) -m "slow or not slow"
+test-all: test
+	@$(PYTEST) -m slow
 
 bench: $(STAMP)
 	@for benchmark in tests/benchmarks/bench_*.py; do $(RUN) $$benchmark || exit 1; done

@@ -33,15 +33,20 @@ class Checkout:
             if chapters is not None and notebook.stem not in chapters:
                 notebook.unlink()
 
-    def ncbook(self, *arguments: str, **kwargs) -> subprocess.CompletedProcess:
+    def ncbook(self, *arguments: str) -> subprocess.CompletedProcess:
+        """A command, to its end."""
         command = [sys.executable, "-m", "ncbook", *arguments]
-        return subprocess.run(command, env=self.env(), capture_output=True, text=True, timeout=300, check=False, **kwargs)
+        return subprocess.run(command, env=self.env(), cwd=self.root, capture_output=True, text=True, timeout=300, check=False)
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """A command that goes on meanwhile, with all that it starts in a group of its own."""
+        command = [sys.executable, "-m", "ncbook", *arguments]
+        files = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, env=self.env(), cwd=self.root, start_new_session=True, **files)
 
     def env(self) -> dict:
-        kept = {
-            k: v for k, v in os.environ.items() if k not in ("PROFILE", "SEEDS", "JOBS", "NCBOOK_DATA", "NCBOOK_OUTPUT", "NCBOOK_PROFILE")
-        }
-        return {**kept, "NCBOOK_ROOT": str(self.root), "DEVICE": "cpu", "JOBS": "1", "COLUMNS": "200"}
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("NCBOOK_") and k not in ("PROFILE", "SEEDS", "FROM")}
+        return {**kept, "NCBOOK_ROOT": str(self.root), "PYTHONPATH": str(BOOK), "DEVICE": "cpu", "JOBS": "1", "COLUMNS": "250"}
 
     def chapter(self, name: str, *code: str, title: str = "A toy", **parameters) -> None:
         """Add a chapter: a title, its parameters, and cells of code."""
@@ -61,10 +66,35 @@ class Checkout:
         place = Path("data") / "results" / profile / chapter
         shutil.copytree(BOOK / place, self.root / place)
 
+    def tables(self) -> dict[str, bytes]:
+        """The tables of finished runs, by their keys."""
+        return {path.parent.name: path.read_bytes() for path in (self.root / "data" / "runs").glob("*/[!.]*/table.csv")}
+
+    def drawn(self, profile: str, chapter: str) -> dict[str, bytes]:
+        """What the executed chapter draws and judges."""
+        folder = self.root / "book" / "_build" / profile / chapter
+        return {path.name: path.read_bytes() for pattern in ("figures/*.csv", "verdicts.json") for path in folder.glob(pattern)}
+
     def contents(self, below: str = ".") -> dict[str, bytes]:
         """Every file and what is in it; but for the lock, which every command leaves."""
         files = sorted(p for p in (self.root / below).rglob("*") if p.is_file() and p.name != ".lock")
         return {str(p.relative_to(self.root)): p.read_bytes() for p in files}
+
+
+class Toy(Checkout):
+    """A book of one chapter, ``toy``, which trains in its notebook: an intro, the chapter, a ledger of nothing."""
+
+    def __init__(self, root: Path, *code: str, **parameters):
+        super().__init__(root, chapters=[])
+        self.chapter("toy", *code, **parameters)
+        (root / "book" / "_toc.yml").write_text("format: jb-book\nroot: intro\nchapters:\n- file: chapters/toy\n- file: ledger\n")
+        (root / "book" / "claims.yml").write_text("[]\n")
+        (root / "book" / "intro.md").write_text("# A book\n\nOf one chapter.\n")
+        (root / "book" / "ledger.md").write_text("# Ledger\n\nNothing is claimed.\n")
+        shutil.rmtree(root / "book" / "profiles")
+
+    def env(self) -> dict:
+        return {**super().env(), "JOBS": "2", "OMP_NUM_THREADS": "1"}
 
 
 def _code(name: str, text: str, **metadata) -> dict:

@@ -83,7 +83,7 @@ def call(pickled: bytes, parameters: dict, device: str, code: str | None = None,
 
         with kept_in(checkpoints):
             text = _text(function(**parameters, device=device), parameters)
-    except InputError as error:
+    except (InputError, FloatingPointError) as error:  # the sentence says it all, also of a loss that is no number
         return None, {"error": str(error), "log": ""}
     except (Exception, SystemExit) as error:  # noqa: BLE001 - see above
         return None, {"error": f"{type(error).__name__}: {error}", "log": traceback.format_exc()}

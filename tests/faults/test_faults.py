@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from checkouts import TINY, Checkout
+from checkouts import TINY, Checkout, Toy
 
 pytestmark = pytest.mark.slow
 REAL = "train_test_collapse"
@@ -23,7 +23,7 @@ from ncbook.sweeps import sweep
 
 
 def walk(*, how, seed, rows, device):
-    if not Path(os.environ["CURED"]).exists():
+    if not Path(os.environ["NCBOOK_ROOT"], "cured").exists():
         if how == "memory":
             np.ones(10**15)
         if how == "killed":
@@ -45,32 +45,17 @@ show(figure, "walks", caption="Walks.", alt="Random walks.", table=table.head())
 """
 
 
-class Toy(Checkout):
-    """A book of one chapter, which trains random walks."""
-
-    def __init__(self, root: Path, how: list[str], *, seeds: int, rows: int = 20):
-        super().__init__(root, chapters=[])
-        self.chapter("toy", WALK, SHOW, how=how, seeds=seeds, rows=rows)
-        (root / "book" / "_toc.yml").write_text("format: jb-book\nroot: intro\nchapters:\n- file: chapters/toy\n- file: ledger\n")
-        (root / "book" / "claims.yml").write_text("[]\n")
-        (root / "book" / "intro.md").write_text("# A book\n\nOf one chapter.\n")
-        (root / "book" / "ledger.md").write_text("# Ledger\n\nNothing is claimed.\n")
-        shutil.copy(Path(__file__).parents[2] / "book" / "references.bib", root / "book")
-        shutil.rmtree(root / "book" / "profiles")
-
-    def env(self) -> dict:
-        return {**super().env(), "CURED": str(self.root / "cured"), "JOBS": "2"}
-
-    def tables(self) -> dict[str, bytes]:
-        return {p.parent.name: p.read_bytes() for p in (self.root / "data" / "runs").glob("*/[!.]*/table.csv")}
+def toy(root: Path, how: list[str], *, seeds: int, rows: int = 20) -> Toy:
+    """A book whose only chapter trains random walks, some of them into a fault."""
+    return Toy(root, WALK, SHOW, how=how, seeds=seeds, rows=rows)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> dict[str, bytes]:
-    toy = Toy(tmp_path_factory.mktemp("undisturbed"), ["fine"], seeds=8, rows=2500)
-    done = toy.ncbook("run")
+    book = toy(tmp_path_factory.mktemp("undisturbed"), ["fine"], seeds=8, rows=2500)
+    done = book.ncbook("run")
     assert done.returncode == 0, done.stderr
-    return toy.tables()
+    return book.tables()
 
 
 @contextmanager
@@ -87,26 +72,26 @@ def disk(folder: Path, size: str):
 
 
 def test_each_fault_is_named_with_its_run_and_the_others_finish(tmp_path):
-    toy = Toy(tmp_path, ["fine", "memory", "killed", "hang", "NaN"], seeds=2)
-    done = toy.ncbook("run")
+    book = toy(tmp_path, ["fine", "memory", "killed", "hang", "NaN"], seeds=2)
+    done = book.ncbook("run")
     assert done.returncode == 1
     for error in (
         "Unable to allocate",
         "its process was killed by SIGKILL; did the memory run out?",
         "it ran past its time limit of 8 s",
-        "FloatingPointError: the loss is nan in epoch 3",
+        "the loss is nan in epoch 3",
     ):
         assert error in done.stderr
     for how in ("memory", "killed", "hang", "NaN"):
         for seed in (0, 1):
             assert f"walk(how='{how}', seed={seed}, rows=20)" in done.stderr
     assert "8 of 10 runs failed; the others are kept" in done.stderr
-    kept = toy.tables()
+    kept = book.tables()
     assert len(kept) == 2
     assert not list((tmp_path / "book" / "_build").rglob("stamp"))
     (tmp_path / "cured").touch()
-    assert toy.ncbook("run").returncode == 0
-    assert len(toy.tables()) == 10 and kept.items() <= toy.tables().items()
+    assert book.ncbook("run").returncode == 0
+    assert len(book.tables()) == 10 and kept.items() <= book.tables().items()
 
 
 def test_a_loss_that_is_no_number(tmp_path):
@@ -114,59 +99,59 @@ def test_a_loss_that_is_no_number(tmp_path):
     checkout.profile("laptop", **{REAL: {**TINY, "train_size": [50], "loss": ["squared", "cross_entropy"], "learning_rate_squared": 1e6}})
     done = checkout.ncbook("run", "--profile", "laptop")
     assert done.returncode == 1
-    assert "2 of 4 runs failed; the others are kept. FloatingPointError: the loss is " in done.stderr
+    assert "2 of 4 runs failed; the others are kept. the loss is " in done.stderr
     assert "a smaller learning rate than 1e+06 may help" in done.stderr
-    assert done.stderr.count("learning_rate=1000000.0") == 2
+    assert done.stderr.count("learning_rate=1000000.0") == 2 and "Traceback" not in done.stderr
     assert len(list((tmp_path / "data" / "runs").glob("*/*/table.csv"))) == 2
 
 
 def test_a_full_disk_while_training(tmp_path, undisturbed):
-    toy = Toy(tmp_path, ["fine"], seeds=8, rows=2500)
+    book = toy(tmp_path, ["fine"], seeds=8, rows=2500)
     with disk(tmp_path / "data", "300k") as remount:
-        done = toy.ncbook("run")
+        done = book.ncbook("run")
         assert done.returncode == 1
         assert "No space left on device" in done.stderr and "walk(how='fine', seed=" in done.stderr
-        kept = toy.tables()
+        kept = book.tables()
         assert 0 < len(kept) < 8 and kept.items() <= undisturbed.items()
         remount("size=50m")
-        assert toy.ncbook("run").returncode == 0
-        assert toy.tables() == undisturbed
+        assert book.ncbook("run").returncode == 0
+        assert book.tables() == undisturbed
 
 
 @pytest.mark.parametrize("size", ["64k", "400k"])
 def test_a_full_disk_while_executing(tmp_path, size):
-    toy = Toy(tmp_path, ["fine"], seeds=2, rows=100_000)
+    book = toy(tmp_path, ["fine"], seeds=2, rows=100_000)
     with disk(tmp_path / "book" / "_build", size) as remount:
-        done = toy.ncbook("run")
+        done = book.ncbook("run")
         assert done.returncode == 1 and "No space left on device" in done.stderr, done.stderr
         assert not list((tmp_path / "book" / "_build").rglob("stamp"))
         remount("size=50m")
-        assert toy.ncbook("run").returncode == 0
+        assert book.ncbook("run").returncode == 0
 
 
 def test_a_full_disk_while_rendering_leaves_the_book_that_was(tmp_path):
-    toy = Toy(tmp_path, ["fine"], seeds=2)
+    book = toy(tmp_path, ["fine"], seeds=2)
     with disk(tmp_path / "book" / "_build", "100m") as remount:
-        assert toy.ncbook("book").returncode == 0
+        assert book.ncbook("book").returncode == 0
         site = tmp_path / "book" / "_build" / "html"
         before = {p.relative_to(site): p.read_bytes() for p in site.rglob("*") if p.is_file()}
         (tmp_path / "book" / "intro.md").write_text("# A book\n\nOf one chapter, worded anew.\n")
         used = shutil.disk_usage(tmp_path / "book" / "_build").used
         remount(f"size={used + 200_000}")
-        done = toy.ncbook("book")
+        done = book.ncbook("book")
         assert done.returncode != 0 and "No space left on device" in done.stderr, done.stderr
         assert {p.relative_to(site): p.read_bytes() for p in site.rglob("*") if p.is_file()} == before
         remount("size=100m")
-        assert toy.ncbook("book").returncode == 0
+        assert book.ncbook("book").returncode == 0
         assert "worded anew" in (site / "intro.html").read_text()
 
 
 def test_a_folder_that_only_can_be_read(tmp_path, undisturbed):
-    toy = Toy(tmp_path, ["fine"], seeds=8, rows=2500)
+    book = toy(tmp_path, ["fine"], seeds=8, rows=2500)
     with disk(tmp_path / "data", "50m") as remount:
-        assert toy.ncbook("run").returncode == 0
+        assert book.ncbook("run").returncode == 0
         remount("ro")
         shutil.rmtree(tmp_path / "book" / "_build")
-        done = toy.ncbook("run")
+        done = book.ncbook("run")
         assert done.returncode == 2 and "Read-only file system" in done.stderr and done.stderr.count("\n") == 1, done.stderr
-        assert toy.tables() == undisturbed
+        assert book.tables() == undisturbed

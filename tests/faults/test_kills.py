@@ -1,37 +1,44 @@
 """Real processes, killed at random moments: no finished run is lost, no table differs, and the same command ends what was begun."""
 
-import json
 import os
 import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
-import yaml
+from checkouts import Checkout, Toy
 
 pytestmark = pytest.mark.slow
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 REAL = "train_test_collapse"
 TINY = {"loss": ["squared"], "train_size": [50], "epochs": 8, "measurements": 3, "batch_size": 20, "seeds": 4}
-TOY = {
-    "parameters": "seeds = 6\n",
-    "experiment": (
-        "import time\n\nimport numpy as np\nimport pandas as pd\n\nfrom ncbook.figures import panels, show\nfrom ncbook.sweeps import sweep\n\n\n"
-        "def walk(*, seed, device):\n    time.sleep(0.15)\n    return pd.DataFrame({'step': range(20), 'value': np.random.default_rng(seed).normal(size=20).cumsum()})\n\n\n"
-        "table = sweep(walk, [{'seed': s} for s in range(seeds)])\n"
-    ),
-    "figure": (
-        "figure, axes = panels(1, 1)\naxes[0][0].plot(table.step, table.value, '.')\n"
-        "show(figure, 'walks', caption='Walks.', alt='Random walks.', table=table)\n"
-    ),
-}
+WALK = """
+import time
+
+import numpy as np
+import pandas as pd
+
+from ncbook.figures import panels, show
+from ncbook.sweeps import sweep
+
+
+def walk(*, seed, device):
+    time.sleep(0.15)
+    return pd.DataFrame({"step": range(20), "value": np.random.default_rng(seed).normal(size=20).cumsum()})
+
+
+table = sweep(walk, [{"seed": s} for s in range(seeds)])
+"""
+SHOW = """
+figure, axes = panels(1, 1)
+axes[0][0].plot(table.step, table.value, ".")
+show(figure, "walks", caption="Walks.", alt="Random walks.", table=table)
+"""
 
 
 class Book:
@@ -39,57 +46,28 @@ class Book:
 
     def __init__(self, root: Path, chapter: str):
         self.root, self.chapter = root, chapter
-        (root / "book" / "chapters").mkdir(parents=True)
-        shutil.copy(REPOSITORY / "_config.yml", root)
-        shutil.copy(REPOSITORY / "book" / "references.bib", root / "book")
-        (root / "book" / "profiles").mkdir()
         if chapter == "toy":
-            (root / "book" / "claims.yml").write_text("[]\n")
-            cells = [{"cell_type": "markdown", "id": "title", "metadata": {}, "source": "# A toy\n"}]
-            cells += [_code(name, text) for name, text in TOY.items()]
-            kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-            text = json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5})
-            (root / "book" / "chapters" / "toy.ipynb").write_text(text)
-            (root / "book" / "_toc.yml").write_text("format: jb-book\nroot: intro\nchapters:\n- file: chapters/toy\n- file: ledger\n")
-            (root / "book" / "intro.md").write_text("# A book\n\nOf one chapter.\n")
-            (root / "book" / "ledger.md").write_text("# Ledger\n\nNothing is claimed.\n")
-            (root / "book" / "profiles" / "laptop.yml").write_text("{}\n")
+            self.checkout, self.profile = Toy(root, WALK, SHOW, seeds=6), "quick"
         else:
-            shutil.copy(REPOSITORY / "book" / "claims.yml", root / "book")
-            shutil.copy(REPOSITORY / "book" / "chapters" / f"{chapter}.ipynb", root / "book" / "chapters")
-            (root / "book" / "profiles" / "laptop.yml").write_text(yaml.safe_dump({chapter: TINY}))
+            self.checkout, self.profile = Checkout(root, chapters=[chapter]), "laptop"
+            self.checkout.profile("laptop", **{chapter: TINY})
 
     def start(self, command: str) -> subprocess.Popen:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("NCBOOK_") and k not in ("PROFILE", "SEEDS", "FROM")}
-        known = {"NCBOOK_ROOT": str(self.root), "DEVICE": "cpu", "JOBS": "2", "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(
-            [sys.executable, "-m", "ncbook", command, "--profile", "laptop"],
-            env={**kept, **known}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
+        return self.checkout.start(command, "--profile", self.profile, "--jobs", "2")
 
     def finish(self, command: str) -> None:
-        process = self.start(command)
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors.decode()
+        done = self.checkout.ncbook(command, "--profile", self.profile, "--jobs", "2")
+        assert done.returncode == 0, done.stderr
 
     def runs(self) -> dict[str, bytes]:
-        """The tables of finished runs, by their keys."""
-        found = (self.root / "data" / "runs").glob("*/[!.]*/table.csv")
-        return {path.parent.name: path.read_bytes() for path in found}
+        return self.checkout.tables()
 
     def figures(self) -> dict[str, bytes]:
-        """What the executed chapter draws and judges."""
-        folder = self.root / "book" / "_build" / "laptop" / self.chapter
-        return {path.name: path.read_bytes() for pattern in ("figures/*.csv", "verdicts.json") for path in folder.glob(pattern)}
+        return self.checkout.drawn(self.profile, self.chapter)
 
     def forget(self) -> None:
         for folder in ("data", "book/_build"):
             shutil.rmtree(self.root / folder, ignore_errors=True)
-
-
-def _code(name: str, text: str) -> dict:
-    tags = {"tags": ["parameters"]} if name == "parameters" else {}
-    return {"cell_type": "code", "execution_count": None, "id": name, "metadata": tags, "outputs": [], "source": text}
 
 
 def kill_someone(process: subprocess.Popen, draw: random.Random) -> str:
