@@ -104,7 +104,7 @@ def record(
     profile: Profile = "quick",
     jobs: Jobs = None,
     bands: Annotated[
-        int, typer.Option(help="Repetitions of each setting that are trained once more to see what another processor changes.")
+        int, typer.Option(help="Repetitions of each setting that are trained once more to see what another processor changes; 0: none.")
     ] = 1,
 ) -> None:
     """Keep the finished tables of chapters in data/results, with where they come from."""

@@ -2,7 +2,7 @@
 
 Three classes of tolerance. On the same stack (processor, its instruction set, torch): **exact**, digit for digit. On another processor: a
 **band** for each column, ten times the largest difference that another instruction set made when the record was made. On another kind of
-device, where rounding differs in every step: the **intervals** of the claims must overlap.
+device, where rounding differs in every step, and where no band was measured: the **intervals** of the claims must overlap.
 """
 
 import html
@@ -71,9 +71,11 @@ def verify(asked: list[Chapter], *, jobs: int | None = None) -> list[Compared]:
 def bands(chapter: str, parameters: dict, *, repetitions: int, jobs: int | None = None) -> dict[str, dict[str, float]]:
     """How far another instruction set moves each column of each table: the first `repetitions` of each setting, trained once more.
 
-    Columns of positive numbers are compared in decades, others (and shares of images) as they are. Where this processor has nothing
-    narrower to offer the differences are 0, and another processor will have to agree exactly.
+    Columns of positive numbers are compared in decades, others (and shares of images) as they are. Without repetitions, or where this
+    processor has nothing narrower to offer, there are no bands, and another processor is compared by the claims' intervals.
     """
+    if not repetitions:
+        return {}
     tables = records.planned(chapter, parameters)
     some = {name: _first(runs, repetitions) for name, runs in tables.items()}
     here = {name: finished(runs) for name, runs in some.items()}
@@ -121,8 +123,9 @@ def _compare(record: records.Record, chapter: str, table: str, runs: list[Run], 
     stacks = [([was.get(k) for k in STACK], [now.get(k) for k in STACK]) for was, now in pairs]
     if all(was == now for was, now in stacks):
         return _cells(Compared(chapter, table, "exact", 0), runs, recorded, fresh[table], {})
-    if all(was[0] == now[0] == "cpu" for was, now in stacks):
-        return _cells(Compared(chapter, table, "band", 0), runs, recorded, fresh[table], record.provenance["tables"][table]["bands"])
+    known = record.provenance["tables"][table]["bands"]
+    if known and all(was[0] == now[0] == "cpu" for was, now in stacks):
+        return _cells(Compared(chapter, table, "band", 0), runs, recorded, fresh[table], known)
     return _intervals(Compared(chapter, table, "intervals", 0), table, chapter, recorded, fresh[table])
 
 
@@ -206,7 +209,7 @@ def _intervals(result: Compared, table: str, chapter: str, recorded: pd.DataFram
                 result.misses.append(
                     f"{claim.id}, {a['setting']}: recorded [{a['low']:.3g}, {a['high']:.3g}], here [{b['low']:.3g}, {b['high']:.3g}]"
                 )
-    result.largest = "another device"
+    result.largest = "another device or processor"
     return result
 
 
