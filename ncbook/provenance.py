@@ -26,7 +26,7 @@ def provenance(*tables: pd.DataFrame) -> Box:
     datasets = list(dict.fromkeys(name for table in tables if "dataset" in table for name in table["dataset"].unique()))
     seeds = [seed for table in tables if "seed" in table for seed in (table["seed"].min(), table["seed"].max())]
     seconds = sum(run["seconds"] for run in runs)
-    machines = sorted({run["gpu"] or f"{run['machine']} CPU ({run['cpu_capability']}), one thread a run" for run in runs})
+    machines = sorted({run["gpu"] or f"{run['cpu'] or run['machine']} ({run['cpu_capability']}), one thread a run" for run in runs})
     recorded = next((run for run in runs if "commit" in run), None)
     changed = sum(run.get("changed", False) for run in runs)
     lines = {
