@@ -33,10 +33,10 @@ class Checkout:
             if chapters is not None and notebook.stem not in chapters:
                 notebook.unlink()
 
-    def ncbook(self, *arguments: str) -> subprocess.CompletedProcess:
+    def ncbook(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
         """A command, to its end."""
-        command = [sys.executable, "-m", "ncbook", *arguments]
-        return subprocess.run(command, env=self.env(), cwd=self.root, capture_output=True, text=True, timeout=300, check=False)
+        command, env = [sys.executable, "-m", "ncbook", *arguments], {**self.env(), **environment}
+        return subprocess.run(command, env=env, cwd=self.root, capture_output=True, text=True, timeout=300, check=False)
 
     def start(self, *arguments: str) -> subprocess.Popen:
         """A command that goes on meanwhile, with all that it starts in a group of its own."""
