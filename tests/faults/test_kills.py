@@ -1,10 +1,12 @@
 """Real processes, killed at random moments: no finished run is lost, no table differs, and the same command ends what was begun."""
 
+import json
 import os
 import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 from checkouts import Checkout, Toy
+
+from ncbook import chapters
+from ncbook.experiments.train_test_collapse import grid
 
 pytestmark = pytest.mark.slow
 
@@ -161,3 +166,38 @@ def test_two_at_once(tmp_path, undisturbed):
     assert (first.returncode, second.returncode) == (0, 0), errors
     assert "another ncbook is at work in this checkout; waiting for it to finish" in errors[0] + errors[1]
     assert (book.runs(), book.figures()) == undisturbed["toy"]
+
+
+LONG = """
+import json, sys
+
+from ncbook.experiments.train_test_collapse import experiment
+from ncbook.sweeps.pool import Run, finish
+
+if __name__ == "__main__":
+    finish([Run(experiment, json.loads(sys.argv[1]), "cpu", seconds=float(sys.argv[2]))], jobs=1)
+"""
+
+
+def test_a_long_run_that_is_killed_goes_on_from_its_checkpoint(tmp_path):
+    (tmp_path / "long.py").write_text(LONG)
+    settings = {"loss": ["squared"], "train_size": [100], "epochs": 500, "measurements": 12, "seeds": 1}
+    (parameters,) = grid(**{**chapters.parameters(REAL), **settings})
+
+    def start(name: str, seconds: float) -> subprocess.Popen:
+        env = {**os.environ, "NCBOOK_RUNS": str(tmp_path / name), "DEVICE": "cpu"}
+        command = [sys.executable, str(tmp_path / "long.py"), json.dumps(parameters), str(seconds)]
+        return subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL, start_new_session=True)
+
+    assert start("undisturbed", 1.0).wait(300) == 0
+    assert not (tmp_path / "undisturbed" / ".checkpoints").exists()  # a short run keeps none
+    process, below = start("killed", 1e4), tmp_path / "killed" / ".checkpoints"
+    while process.poll() is None and len(list(below.rglob("epoch-*.pt"))) < 6:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL and list(below.rglob("latest.pt"))
+    assert not list((tmp_path / "killed").glob("[!.]*/*/table.csv"))
+    assert start("killed", 1e4).wait(300) == 0
+    assert not list(below.rglob("*.pt"))  # nothing of it is left
+    (whole,), (resumed,) = ([p.read_bytes() for p in (tmp_path / n).glob("[!.]*/*/table.csv")] for n in ("undisturbed", "killed"))
+    assert whole == resumed
