@@ -76,6 +76,7 @@ def train(
     It stops at `measure_at` (default `measurement_epochs`) and also where the terminal phase begins: the first epoch that ends with
     zero training error (Papyan et al. 2020). The only early stop is the declared one: `terminal_epochs` after that epoch.
     `precision` ``"bfloat16"`` runs the forward pass under autocast, and `compiled` through torch.compile; both are for GPUs.
+    A long run of a sweep that was killed goes on from its checkpoint (`ncbook.checkpoints`).
     Raises `InputError` for unknown names and ``FloatingPointError`` when the loss is no longer finite.
     """
     if loss not in LOSSES:
