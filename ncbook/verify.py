@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -132,6 +132,7 @@ def _compare(record: records.Record, chapter: str, table: str, runs: list[Run], 
 def _cells(result: Compared, runs: list[Run], recorded: pd.DataFrame, fresh: pd.DataFrame, known: dict[str, float]) -> Compared:
     """Compare cell by cell; a column without a band must be equal."""
     exact, worst = result.by == "exact", (0.0, "")
+    recorded, fresh = _expanded(recorded), _expanded(fresh)
     if list(recorded.columns) != list(fresh.columns):
         odd = sorted(set(recorded.columns) ^ set(fresh.columns))
         result.misses.append(f"the columns differ: {', '.join(odd) or 'their order'}")
@@ -159,6 +160,7 @@ def _cells(result: Compared, runs: list[Run], recorded: pd.DataFrame, fresh: pd.
 
 def _differences(runs: list[Run], here: pd.DataFrame, there: pd.DataFrame) -> dict[str, float]:
     """The largest gap of each column over the rows that both have."""
+    here, there = _expanded(here), _expanded(there)
     largest: dict[str, float] = {}
     for _, was, now in _by_run(runs, here, there):
         if "epoch" in was and len(was) != len(now):
@@ -170,6 +172,17 @@ def _differences(runs: list[Run], here: pd.DataFrame, there: pd.DataFrame) -> di
                 if np.isfinite(gap.max()) and gap.max() > 0:
                     largest[column] = max(largest.get(column, 0.0), float(f"{gap.max():.3g}"))
     return largest
+
+
+def _expanded(table: pd.DataFrame) -> pd.DataFrame:
+    """A text that holds several numbers, such as a spectrum, as a column a number: they have a distance, texts have none."""
+    for column in table.columns[[not pd.api.types.is_numeric_dtype(dtype) for dtype in table.dtypes]]:
+        parts = table[column].astype(str).str.split(expand=True)
+        if parts.shape[1] > 1:
+            with suppress(ValueError):
+                numbers = parts.astype(float)
+                table = table.drop(columns=column).join(numbers.rename(columns=lambda i, name=column: f"{name} {i + 1}"))
+    return table
 
 
 def _by_run(runs: list[Run], first: pd.DataFrame, second: pd.DataFrame) -> Iterator[tuple[Run, pd.DataFrame, pd.DataFrame]]:

@@ -6,11 +6,12 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from checkouts import BOOK
 from conftest import CHAPTER, TINY
 
-from ncbook.verify import NARROWER, _gap
+from ncbook.verify import NARROWER, _expanded, _gap
 
 pytestmark = pytest.mark.slow
 
@@ -148,3 +149,11 @@ def test_gaps():
     assert _gap("nc1", a[:3], b[:3], positive=True)[2] == pytest.approx(np.log10(2))
     assert np.isinf(_gap("nc1", np.array([np.nan]), np.array([1.0]), positive=False)).all()
     assert np.isinf(_gap("layer", np.array(["a"], dtype=object), np.array(["b"], dtype=object), positive=False)).all()
+
+
+def test_a_spectrum_in_a_text_is_compared_number_by_number():
+    table = pd.DataFrame({"name": ["mlp", "cnn 2"], "spectrum": ["1 0.5 0.25", "1 0.4"], "value": [1.0, 2.0]})
+    wide = _expanded(table)
+    assert wide.columns.tolist() == ["name", "value", "spectrum 1", "spectrum 2", "spectrum 3"]
+    assert wide["spectrum 2"].tolist() == [0.5, 0.4] and np.isnan(wide["spectrum 3"][1])
+    assert _expanded(wide).equals(wide)
