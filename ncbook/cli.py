@@ -105,7 +105,7 @@ def record(
     jobs: Jobs = None,
     bands: Annotated[
         int, typer.Option(help="Repetitions of each setting that are trained once more to see what another processor changes; 0: none.")
-    ] = 1,
+    ] = 5,
 ) -> None:
     """Keep the finished tables of chapters in data/results, with where they come from."""
     from ncbook import execute, records, verify
