@@ -9,11 +9,18 @@ import torch
 from ncbook import checkpoints
 from ncbook.checkpoints import kept_in
 from ncbook.data.datasets import load
+from ncbook.frames import simplex
+from ncbook.frames.fixed import FixedFrames
+from ncbook.frames.staged import history
 from ncbook.models import build_model
 from ncbook.randomness import child_generator
 from ncbook.training import train
 
 EPOCHS, STOPS = 12, [0, 2, 7, 12]
+
+
+class Killed(Exception):
+    pass
 
 
 def measure(*, stop_after: int | None = None, trained: list | None = None, **changes) -> pd.DataFrame:
@@ -50,9 +57,6 @@ def test_between_measurements_it_keeps_a_checkpoint_now_and_then(tmp_path, monke
     monkeypatch.setattr(checkpoints, "EVERY", 0.0)
     undisturbed, seen = measure(measure_at=[12], loss="squared"), []
 
-    class Killed(Exception):
-        pass
-
     def kill(module, _):
         seen.append(module.training)
         if sum(seen) == 4 * 9 + 2:  # in the tenth epoch
@@ -78,6 +82,38 @@ def test_two_trainings_of_one_run_keep_to_themselves(tmp_path):
         both = measure(), measure(learning_rate=0.1)
     pd.testing.assert_frame_equal(both[0], measure(), check_exact=True)
     pd.testing.assert_frame_equal(both[1], measure(learning_rate=0.1), check_exact=True)
+
+
+def stack_errors(*, kill_in_step: int | None = None) -> tuple[torch.Tensor, int]:
+    """Errors of four networks with fixed frames on two training sets, at epochs 3, 6, 9 and 12; and the steps that this call trained."""
+    sets, steps = [load("digits", train_size=100, seed=seed) for seed in (0, 1)], 0
+
+    def count(*_):
+        nonlocal steps
+        if steps == kill_in_step:
+            raise Killed
+        steps += 1
+
+    frames = torch.tensor(simplex(10)).repeat(4, 1, 1)
+    networks = FixedFrames("mlp:16", (1, 8, 8), frames, generator=child_generator(0, "weights"))
+    networks.register_forward_pre_hook(count)
+    settings = {"epochs": EPOCHS, "learning_rate": 0.1, "weight_decay": 1e-3, "batch_size": 25}
+    generators = [child_generator(seed, "batches") for seed in (0, 1)]
+    errors = history(networks, [d.train for d in sets], [d.test for d in sets], range(3, 13, 3), generators=generators, **settings)
+    weights = torch.cat([value.double().flatten() for value in networks.state_dict().values()])
+    return torch.cat([*(part.flatten() for part in errors), weights]), steps
+
+
+@pytest.mark.parametrize("every, lost", [(300.0, 1), (0.0, 0)])  # seconds between checkpoints; epochs begun again, beside the one cut off
+def test_networks_trained_together_go_on_with_the_same_digits(every, lost, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "EVERY", every)
+    undisturbed, steps = stack_errors()
+    with kept_in(tmp_path), pytest.raises(Killed):
+        stack_errors(kill_in_step=4 * 7 + 2)  # in epoch 8, of 4 steps
+    with kept_in(tmp_path):
+        resumed, again = stack_errors()
+    assert torch.equal(resumed, undisturbed)
+    assert (steps, again) == (4 * 12, 4 * (5 + lost))
 
 
 def test_an_early_stop_is_not_overrun(tmp_path):

@@ -1,12 +1,14 @@
 """Symmetric generalization: does the frame that a network collapses to matter for new images? (Gao et al. 2023)."""
 
 from itertools import product
+from math import prod
 
 import numpy as np
 import pandas as pd
 import torch
 
 from ncbook.data.datasets import load
+from ncbook.data.presets import spec
 from ncbook.errors import unknown
 from ncbook.frames.codes import frame
 from ncbook.frames.fixed import FixedFrames, measured, train_together
@@ -154,9 +156,9 @@ def seconds(parameters: dict) -> float:
     """Rough time of a run on one CPU core."""
     if "scales" in parameters:
         return 0.3
-    steps = parameters["epochs"] * parameters["train_size"] / parameters["batch_size"]
-    image = 1e-4 if parameters["body"].startswith("mlp") else 0.3
-    return steps * parameters["frames"] * parameters["seeds"] * image
+    images = parameters["epochs"] * parameters["train_size"] * parameters["frames"] * parameters["seeds"]
+    mlp = parameters["body"].startswith("mlp")
+    return images * (2e-8 * (200 + prod(spec(parameters["dataset"]).image_shape)) if mlp else 2e-2)
 
 
 TABLES = {

@@ -5,12 +5,13 @@ gradient of the summed loss is, for each, that of its own.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from ncbook.checkpoints import Checkpoint
 from ncbook.errors import InputError, unknown
 from ncbook.metrics.collapse import variance_ratio
 from ncbook.metrics.moments import ClassMoments
@@ -122,17 +123,24 @@ def train_by_epoch(
     weight_decay: float,
     batch_size: int,
     generators: list[torch.Generator],
+    measure_at: Container[int] = (),
 ) -> Iterator[int]:
-    """Train as `train_together` does and yield after each epoch, 1 first, with the networks in eval mode.
+    """Train as `train_together` does and yield the epochs of `measure_at` (1 is the first) when they are done, with the networks in eval mode.
 
     The first K / S networks learn from the first of the S splits, in the order that the first generator draws, and so on.
+    A long run of a sweep that was killed goes on from its checkpoint, as with `training.train`.
     """
     each = len(networks.frames) // len(splits)
     optimiser = torch.optim.SGD(networks.parameters(), lr=learning_rate, momentum=0.9, weight_decay=weight_decay, fused=True)
-    for epoch in range(epochs):
+    checkpoint = Checkpoint(networks, optimiser, _Generators(generators))
+    for state in checkpoint.states():
+        networks.eval()
+        yield state["epoch"]
+    reached = checkpoint.resume() or {"epoch": 0}
+    for epoch in range(reached["epoch"] + 1, epochs + 1):
         networks.train()
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate * SCHEDULES["cosine"](epoch / epochs)
+            group["lr"] = learning_rate * SCHEDULES["cosine"]((epoch - 1) / epochs)
         for x, y in _aligned(splits, batch_size, each, generators):
             loss = _losses(networks(x), y).mean(1).sum()
             optimiser.zero_grad()
@@ -141,7 +149,23 @@ def train_by_epoch(
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss is {float(loss)}; a smaller learning rate than {learning_rate:g} may help.")
         networks.eval()
-        yield epoch + 1
+        checkpoint.save({"epoch": epoch}, measured=epoch in measure_at)
+        if epoch in measure_at:
+            yield epoch
+
+
+class _Generators:
+    """Several generators that are put down, and set back, as one."""
+
+    def __init__(self, generators: list[torch.Generator]):
+        self.generators = generators
+
+    def get_state(self) -> Tensor:
+        return torch.stack([generator.get_state() for generator in self.generators])
+
+    def set_state(self, states: Tensor) -> None:
+        for generator, state in zip(self.generators, states, strict=True):
+            generator.set_state(state.clone())  # of its own memory: torch reads a row of a larger tensor wrongly, and crashes
 
 
 @torch.no_grad()

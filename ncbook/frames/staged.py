@@ -16,9 +16,8 @@ def errors(networks: FixedFrames, splits: list) -> Tensor:
 def history(networks: FixedFrames, train: list, test: list, measured: range, **settings) -> tuple[Tensor, Tensor]:
     """Train on the `train` splits; errors (K, len(measured)) on both groups of splits at the measured epochs; `settings` as in `train_by_epoch`."""
     found = []
-    for epoch in train_by_epoch(networks, train, **settings):
-        if epoch in measured:
-            found.append(torch.stack([errors(networks, train), errors(networks, test)]).cpu())  # (2, K)
+    for _ in train_by_epoch(networks, train, measure_at=measured, **settings):
+        found.append(torch.stack([errors(networks, train), errors(networks, test)]).cpu())  # (2, K)
     return tuple(torch.stack(found, dim=2))
 
 
