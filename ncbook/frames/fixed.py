@@ -1,7 +1,7 @@
 """Many networks at once, each with a fixed frame as its classifier: only what comes before the frame is trained.
 
-A small network leaves a core idle between steps; the MLPs of a stack do each step in one batched matrix product. They share nothing: the
-gradient of the summed loss is, for each, that of its own.
+A small network leaves a core idle between steps; the MLPs of a stack do each step in one batched matrix product, in which those that learn
+from the same images read them once. They share nothing else: the gradient of the summed loss is, for each, that of its own.
 """
 
 import math
@@ -62,7 +62,7 @@ class FixedFrames(nn.Module):
         self.register_buffer("frames", frames.float())
 
     def features(self, x: Tensor) -> Tensor:
-        """Features (K, B, d) of images x (K, B, channels, H, W), a batch for each network."""
+        """Features (K, B, d) of S batches of images x (S, B, channels, H, W): the first K / S networks see the first batch, and so on."""
         x = self.body(x) @ self.last
         x = self.activation(x)
         return nn.functional.normalize(x, dim=2, eps=1e-6) if self.normalised else x
@@ -76,18 +76,19 @@ class FixedFrames(nn.Module):
 
 
 class _Hidden(nn.Module):
-    """A linear layer, batch norm and ReLU in each of K networks: (K, B, …) to (K, B, out)."""
+    """A linear layer, batch norm and ReLU in each of K networks: (S, B, …) to (K, B, out), S as in `FixedFrames.features`."""
 
     def __init__(self, count: int, inputs: int, outputs: int, generator: torch.Generator):
         super().__init__()
-        self.weight = nn.Parameter(_gaussian(count, inputs, outputs, 2.0, generator))
+        self.weight = nn.Parameter(_gaussian(count, inputs, outputs, 2.0, generator).mT.contiguous())  # (K, out, in)
         self.norm = nn.BatchNorm1d(count * outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.flatten(2) @ self.weight
-        count, batch, outputs = x.shape
-        x = self.norm(x.transpose(0, 1).reshape(batch, count * outputs))
-        return torch.relu(x).view(batch, count, outputs).transpose(0, 1)
+        sets, batch = x.shape[:2]
+        count, outputs, inputs = self.weight.shape
+        x = self.weight.view(sets, -1, inputs) @ x.flatten(2).mT  # (S, K / S · out, B): one product for all that see the same images
+        x = self.norm(x.view(1, count * outputs, batch))
+        return torch.relu(x).view(count, outputs, batch).mT
 
 
 class _Presets(nn.Module):
@@ -101,7 +102,8 @@ class _Presets(nn.Module):
         self.networks = nn.ModuleList(networks)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.stack([network(images) for network, images in zip(self.networks, x, strict=True)])
+        each = len(self.networks) // len(x)
+        return torch.stack([network(x[k // each]) for k, network in enumerate(self.networks)])
 
 
 def _gaussian(count: int, inputs: int, outputs: int, gain: float, generator: torch.Generator) -> Tensor:
@@ -192,10 +194,11 @@ def measured(networks: FixedFrames, splits: list) -> dict[str, list[float]]:
 
 
 def _aligned(splits: list, batch_size: int, each: int, generators: list | None = None):
-    """Batches x (K, B, channels, H, W) and y (K, B): the s-th split's for the s-th `each` networks."""
+    """Batches x (S, B, channels, H, W), one of each split, and the labels (K, B) of the networks, `each` for a split."""
     passes = [s.batches(batch_size, generator=g) for s, g in zip(splits, generators or [None] * len(splits), strict=True)]
     for batches in zip(*passes, strict=True):
-        yield tuple(torch.stack(parts).repeat_interleave(each, 0) for parts in zip(*batches, strict=True))
+        x, y = (torch.stack(parts) for parts in zip(*batches, strict=True))
+        yield x, y.repeat_interleave(each, 0)
 
 
 def _losses(logits: Tensor, labels: Tensor) -> Tensor:

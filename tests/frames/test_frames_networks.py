@@ -106,6 +106,13 @@ def test_a_rotated_frame_below_linear_features_is_the_same_network_with_a_rotate
     assert torch.allclose(plain.eval()(x), turned.eval()(x), atol=1e-3)
 
 
+@pytest.mark.parametrize("body", ["mlp:16-12", "cnn"])
+def test_networks_that_share_a_batch_see_what_they_would_see_alone(body):
+    stack = FixedFrames(body, (1, 8, 8), torch.tensor(np.stack([frame(5, 10)] * 6)), generator=generator())
+    x = torch.rand(3, 7, 1, 8, 8, generator=generator())
+    assert torch.allclose(stack(x), stack(x.repeat_interleave(2, 0)), atol=1e-6)
+
+
 def test_features_keep_their_promises():
     x = torch.rand(2, 7, 1, 8, 8, generator=generator())
     both = np.stack([frame(5, 10)] * 2)
