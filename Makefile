@@ -31,8 +31,8 @@ help:
 	@echo "make test-all          also the browser and the slow tests"
 	@echo "make figures           train and execute all chapters, without building pages"
 	@echo "make figure-CHAPTER    one chapter:$$(ls book/chapters/*.ipynb | sed 's|.*/| |; s|.ipynb||' | tr '\n' ' ')"
-	@echo "make verify            train a profile again and compare every number with the record"
-	@echo "make record            keep a profile's finished tables in data/results"
+	@echo "make verify            train a profile again and compare every number with the record (CHAPTER=one of them)"
+	@echo "make record            keep a profile's finished tables in data/results (CHAPTER=one of them)"
 	@echo "make publish           the book from the largest records, without training"
 	@echo "make bench             speed of the metrics against the textbook version"
 	@echo "make lab               JupyterLab in the book's environment"
@@ -57,10 +57,10 @@ figure-%: $(STAMP)
 	@$(NCBOOK) run $*
 
 record: $(STAMP)
-	@$(NCBOOK) record
+	@$(NCBOOK) record $(CHAPTER)
 
 verify: $(STAMP)
-	@$(NCBOOK) verify
+	@$(NCBOOK) verify $(CHAPTER)
 
 publish: $(STAMP)
 	@$(NCBOOK) publish

@@ -104,8 +104,9 @@ def record(
     profile: Profile = "quick",
     jobs: Jobs = None,
     bands: Annotated[
-        int, typer.Option(help="Repetitions of each setting that are trained once more to see what another processor changes; 0: none.")
-    ] = 5,
+        int | None,
+        typer.Option(help="Repetitions of each setting that are trained once more to see what another processor changes; 0: none. 5 for quick, else 0."),
+    ] = None,
 ) -> None:
     """Keep the finished tables of chapters in data/results, with where they come from."""
     from ncbook import execute, records, verify
@@ -113,8 +114,8 @@ def record(
     _settings("auto", jobs)
     with _alone():
         for chapter in execute.prepare(chapters or [], profile, {}):
-            records.check_finished(chapter.name, profile, chapter.parameters)
-            spread = verify.bands(chapter.name, chapter.parameters, repetitions=bands, jobs=jobs)
+            repetitions = bands if bands is not None else 5 if profile == "quick" else 0
+            spread = verify.bands(chapter.name, profile, chapter.parameters, repetitions=repetitions, jobs=jobs)
             here = records.write(chapter.name, profile, chapter.parameters, bands=spread)
             size = sum(file.stat().st_size for file in here.iterdir())
             print(f"{chapter.name} ({profile}): recorded in {here}, {size / 1000:.0f} kB")

@@ -128,15 +128,14 @@ def train(stale: list[Chapter], *, jobs: int | None = None, budget: float | None
     """Train all missing runs, for `budget` seconds at most; returns the chapters that have a failed run, after printing why."""
     from ncbook.data.files import check
     from ncbook.sweeps import SweepError, finish
-    from ncbook.sweeps.pool import missing
+    from ncbook.sweeps.pool import missing, time_limit
 
     planned = {chapter.name: chapter.runs() for chapter in stale if not chapter.recorded}
     todo = missing([run for runs in planned.values() for run in runs])
     for name in sorted({run.parameters["dataset"] for run in todo if "dataset" in run.parameters}):
         check(name)  # one sentence now rather than one failure a run
     try:
-        # an hour, and twenty times what the longest should take on one core: a run that hangs must not hang make
-        finish(todo, jobs=jobs, timeout=3600 + 20 * max((run.seconds for run in todo), default=0), budget=budget)
+        finish(todo, jobs=jobs, timeout=time_limit(todo), budget=budget)  # a run that hangs must not hang make
     except SweepError as error:
         console.print(f"training failed: {error}", markup=False, soft_wrap=True)
         for log in {message: log for _, message, log in error.failures if log}.values():

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
@@ -43,9 +43,26 @@ def on_record(chapter: str) -> list[str]:
 
 def planned(chapter: str, parameters: dict) -> dict[str, list[Run]]:
     """The runs of each table of a chapter, by the table's name."""
-    module = import_module(f"ncbook.experiments.{chapter}")
-    seconds = getattr(module, "seconds", None)
-    return {name: plan(f, grid(**parameters), seconds=seconds) for name, (f, grid) in module.TABLES.items()}
+    tables = import_module(f"ncbook.experiments.{chapter}").TABLES
+    return {name: plan(f, grid(**parameters)) for name, (f, grid) in tables.items()}
+
+
+def held(chapter: str, profile: str, parameters: dict) -> dict[str, list[Run]]:
+    """The finished runs of each table: this machine's kind of device, or of the other where they were imported from there.
+
+    An `InputError` where some are missing: a record holds complete grids only.
+    """
+    tables = planned(chapter, parameters)
+    runs = [run for of_table in tables.values() for run in of_table]
+    other = {"cpu": "cuda", "cuda": "cpu"}[runs[0].device]
+    if not (lacking := missing(runs)):
+        return tables
+    if not missing([replace(run, device=other) for run in runs]):
+        return {name: [replace(run, device=other) for run in of_table] for name, of_table in tables.items()}
+    raise InputError(
+        f"{chapter}: {len(lacking)} of {len(runs)} runs are not finished; a record holds complete grids only. "
+        f"Run `make figure-{chapter} PROFILE={profile}` first."
+    )
 
 
 @dataclass(frozen=True)
@@ -95,7 +112,7 @@ class Record:
 
 def key_on(run: Run, device: str) -> str:
     """The key that a run would have on another kind of device."""
-    return Run(run.function, run.parameters, device, code=run.code).key
+    return replace(run, device=device).key
 
 
 def asked() -> Record | None:
@@ -155,12 +172,11 @@ def _text_where_text(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def write(chapter: str, profile: str, parameters: dict, *, bands: dict[str, dict[str, float]]) -> Path:
-    """Promote a chapter's finished runs to its record; an `InputError` where some are missing. The record before it stays until then.
+    """Promote a chapter's finished runs (see `held`) to its record. The record before it stays until then.
 
     `bands` says for each table and column how far another processor may be from it (see `ncbook.verify`).
     """
-    check_finished(chapter, profile, parameters)
-    of_table = planned(chapter, parameters)
+    of_table = held(chapter, profile, parameters)
     texts, rows, tables = {}, [], {}
     for name, runs in of_table.items():
         table = finished(runs)
@@ -187,16 +203,6 @@ def write(chapter: str, profile: str, parameters: dict, *, bands: dict[str, dict
         "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()},
     }
     return _put(paths.record(profile, chapter), texts, provenance)
-
-
-def check_finished(chapter: str, profile: str, parameters: dict) -> None:
-    """An `InputError` where a run of a chapter is missing: a record holds complete grids only."""
-    runs = [run for of_table in planned(chapter, parameters).values() for run in of_table]
-    if lacking := missing(runs):
-        raise InputError(
-            f"{chapter}: {len(lacking)} of {len(runs)} runs are not finished; a record holds complete grids only. "
-            f"Run `make figure-{chapter} PROFILE={profile}` first."
-        )
 
 
 def _put(target: Path, texts: dict[str, str], provenance: dict) -> Path:

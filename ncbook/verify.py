@@ -2,7 +2,8 @@
 
 Three classes of tolerance. On the same stack (processor, its instruction set, torch): **exact**, digit for digit. On another processor: a
 **band** for each column, ten times the largest difference that another instruction set made when the record was made. On another kind of
-device, where rounding differs in every step, and where no band was measured: the **intervals** of the claims must overlap.
+device, where rounding differs in every step, and where no band was measured: the **intervals** of the claims must overlap. So they must where
+rounding alone sends a network elsewhere, and the band of a column is so wide that no number would be outside.
 """
 
 import html
@@ -10,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 
@@ -19,12 +20,15 @@ import pandas as pd
 
 from ncbook import paths, records
 from ncbook.claims import registry
+from ncbook.errors import InputError
 from ncbook.execute import Chapter
-from ncbook.sweeps import Run, finish
+from ncbook.sweeps import Run, SweepError, finish
 from ncbook.sweeps import read as finished
 from ncbook.sweeps.key import canonical
+from ncbook.sweeps.pool import time_limit
 
 FACTOR = 10  # of the largest difference seen between two instruction sets
+WIDE = 0.25  # a share of what a column's numbers span: a band that allows more tells nothing
 # Another processor, as far as this one can play it: the next narrower instruction set, in PyTorch's own kernels and in the two libraries that it calls.
 NARROWER = {
     "AVX512": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
@@ -56,10 +60,17 @@ def verify(asked: list[Chapter], *, jobs: int | None = None) -> list[Compared]:
     planned = {chapter.name: records.planned(chapter.name, chapter.parameters) for chapter in asked}
     results = []
     with elsewhere(f"verify-{asked[0].profile}"):
-        finish([run for tables in planned.values() for runs in tables.values() for run in runs], jobs=jobs)
+        everything, failed = [run for tables in planned.values() for runs in tables.values() for run in runs], {}
+        try:
+            finish(everything, jobs=jobs, timeout=time_limit(everything))
+        except SweepError as error:
+            failed = {run.key: message for run, message, _ in error.failures}
         for name, tables in planned.items():
-            fresh = {table: finished(runs) for table, runs in tables.items()}
-            results += [_compare(found[name], name, table, runs, fresh) for table, runs in tables.items()]
+            for table, runs in tables.items():
+                if lost := [f"{_setting(run)}: {failed[run.key]}" for run in runs if run.key in failed]:
+                    results.append(Compared(name, table, "run", 0, misses=lost))
+                else:
+                    results.append(_compare(found[name], name, table, runs, finished(runs)))
     for name, record in found.items():
         for file in record.edited:
             results.append(
@@ -68,7 +79,7 @@ def verify(asked: list[Chapter], *, jobs: int | None = None) -> list[Compared]:
     return results
 
 
-def bands(chapter: str, parameters: dict, *, repetitions: int, jobs: int | None = None) -> dict[str, dict[str, float]]:
+def bands(chapter: str, profile: str, parameters: dict, *, repetitions: int, jobs: int | None = None) -> dict[str, dict[str, float]]:
     """How far another instruction set moves each column of each table: the first `repetitions` of each setting, trained once more.
 
     Columns of positive numbers are compared in decades, others (and shares of images) as they are. Without repetitions, or where this
@@ -76,12 +87,18 @@ def bands(chapter: str, parameters: dict, *, repetitions: int, jobs: int | None 
     """
     if not repetitions:
         return {}
-    tables = records.planned(chapter, parameters)
+    tables = records.held(chapter, profile, parameters)
     some = {name: _first(runs, repetitions) for name, runs in tables.items()}
     here = {name: finished(runs) for name, runs in some.items()}
-    here_is = {info["cpu_capability"] for table in here.values() for info in table.attrs["runs"]}
-    with elsewhere(f"bands-{chapter}", NARROWER.get(here_is.pop() if len(here_is) == 1 else "")):
-        finish([run for runs in some.values() for run in runs], jobs=jobs)
+    sets = {info["cpu_capability"] for table in here.values() for info in table.attrs["runs"]}
+    again = [run for runs in some.values() for run in runs]
+    if len(sets) > 1 or not sets <= set(NARROWER) or again[0].device != "cpu":
+        return {}
+    with elsewhere(f"bands-{chapter}", NARROWER[sets.pop()]):
+        try:
+            finish(again, jobs=jobs, timeout=time_limit(again))
+        except SweepError as error:
+            raise InputError(f"{chapter}, under a narrower instruction set: {error}") from error
         there = {name: finished(runs) for name, runs in some.items()}
     return {name: _differences(some[name], here[name], there[name]) for name in tables}
 
@@ -117,20 +134,43 @@ def _first(runs: list[Run], repetitions: int) -> list[Run]:
     return kept
 
 
-def _compare(record: records.Record, chapter: str, table: str, runs: list[Run], fresh: dict[str, pd.DataFrame]) -> Compared:
+def _compare(record: records.Record, chapter: str, table: str, runs: list[Run], fresh: pd.DataFrame) -> Compared:
     recorded = record.table(runs)
-    pairs = zip(recorded.attrs["runs"], fresh[table].attrs["runs"], strict=True)
+    pairs = zip(recorded.attrs["runs"], fresh.attrs["runs"], strict=True)
     stacks = [([was.get(k) for k in STACK], [now.get(k) for k in STACK]) for was, now in pairs]
     if all(was == now for was, now in stacks):
-        return _cells(Compared(chapter, table, "exact", 0), runs, recorded, fresh[table], {})
+        return _cells(Compared(chapter, table, "exact", 0), runs, recorded, fresh, {})
     known = record.provenance["tables"][table]["bands"]
-    if known and all(was[0] == now[0] == "cpu" for was, now in stacks):
-        return _cells(Compared(chapter, table, "band", 0), runs, recorded, fresh[table], known)
-    return _intervals(Compared(chapter, table, "intervals", 0), table, chapter, recorded, fresh[table])
+    if not known or any(was[0] != "cpu" or now[0] != "cpu" for was, now in stacks):
+        return _intervals(Compared(chapter, table, "intervals", 0), table, chapter, recorded, fresh)
+    result = Compared(chapter, table, "band", 0)
+    if loose := _loose(_expanded(recorded), known):
+        result = _intervals(result, table, chapter, recorded, fresh)
+        result.by = "band and intervals"
+    return _cells(result, runs, recorded, fresh, known, without=loose)
 
 
-def _cells(result: Compared, runs: list[Run], recorded: pd.DataFrame, fresh: pd.DataFrame, known: dict[str, float]) -> Compared:
-    """Compare cell by cell; a column without a band must be equal."""
+def _loose(recorded: pd.DataFrame, known: dict[str, float]) -> set[str]:
+    """The columns whose band allows for more than a quarter of what their numbers span."""
+    found = set()
+    for column, band in known.items():
+        values = recorded[column].dropna().astype(float) if column in recorded else pd.Series(dtype=float)
+        values = np.log10(values) if _positive(column, recorded[column]) else values
+        if not FACTOR * band <= WIDE * (values.max() - values.min()):
+            found.add(column)
+    return found
+
+
+def _cells(
+    result: Compared,
+    runs: list[Run],
+    recorded: pd.DataFrame,
+    fresh: pd.DataFrame,
+    known: dict[str, float],
+    *,
+    without: Collection[str] = (),
+) -> Compared:
+    """Compare cell by cell but for the columns `without`; a column that has no band must be equal."""
     exact, worst = result.by == "exact", (0.0, "")
     recorded, fresh = _expanded(recorded), _expanded(fresh)
     if list(recorded.columns) != list(fresh.columns):
@@ -138,14 +178,13 @@ def _cells(result: Compared, runs: list[Run], recorded: pd.DataFrame, fresh: pd.
         result.misses.append(f"the columns differ: {', '.join(odd) or 'their order'}")
         return result
     for run, was, now in _by_run(runs, recorded, fresh):
-        if len(was) != len(now) and not exact and "epoch" in was:  # the terminal phase began an epoch sooner or later: a row of its own
-            shared = set(was["epoch"]) & set(now["epoch"])
-            was, now = was[was["epoch"].isin(shared)], now[now["epoch"].isin(shared)]
+        if not exact:
+            was, now = _same_epochs(was, now)
         if len(was) != len(now):
             result.misses.append(f"{_setting(run)}: {len(was)} rows recorded, {len(now)} here")
             continue
-        result.cells += was.size
-        for column in was.columns:
+        result.cells += was.size - len(was) * len(set(without))
+        for column in was.columns.difference(list(without), sort=False):
             a, b = was[column].to_numpy(), now[column].to_numpy()
             gap = _gap(column, a, b, positive=_positive(column, recorded[column]))
             allowed = 0.0 if exact else FACTOR * known.get(column, 0.0)
@@ -154,7 +193,7 @@ def _cells(result: Compared, runs: list[Run], recorded: pd.DataFrame, fresh: pd.
                 result.misses.append(f"{_setting(run)}, {_row(was.iloc[at])}: {column} recorded {a[at]!s}, here {b[at]!s}")
             elif gap[at] > worst[0]:
                 worst = (gap[at], f"{column}: recorded {a[at]:.6g}, here {b[at]:.6g}")
-    result.largest = worst[1]
+    result.largest = "; ".join(filter(None, [worst[1], result.largest]))
     return result
 
 
@@ -163,15 +202,20 @@ def _differences(runs: list[Run], here: pd.DataFrame, there: pd.DataFrame) -> di
     here, there = _expanded(here), _expanded(there)
     largest: dict[str, float] = {}
     for _, was, now in _by_run(runs, here, there):
-        if "epoch" in was and len(was) != len(now):
-            shared = set(was["epoch"]) & set(now["epoch"])
-            was, now = was[was["epoch"].isin(shared)], now[now["epoch"].isin(shared)]
+        was, now = _same_epochs(was, now)
         for column in was.columns if len(was) == len(now) else []:
             if pd.api.types.is_numeric_dtype(here[column]):
                 gap = _gap(column, was[column].to_numpy(), now[column].to_numpy(), positive=_positive(column, here[column]))
                 if np.isfinite(gap.max()) and gap.max() > 0:
                     largest[column] = max(largest.get(column, 0.0), float(f"{gap.max():.3g}"))
     return largest
+
+
+def _same_epochs(was: pd.DataFrame, now: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of the epochs that both have: where the terminal phase begins an epoch sooner or later, each has rows of its own."""
+    if "epoch" not in was:
+        return was, now
+    return was[was["epoch"].isin(now["epoch"])], now[now["epoch"].isin(was["epoch"])]
 
 
 def _expanded(table: pd.DataFrame) -> pd.DataFrame:
@@ -222,7 +266,7 @@ def _intervals(result: Compared, table: str, chapter: str, recorded: pd.DataFram
                 result.misses.append(
                     f"{claim.id}, {a['setting']}: recorded [{a['low']:.3g}, {a['high']:.3g}], here [{b['low']:.3g}, {b['high']:.3g}]"
                 )
-    result.largest = "another device or processor"
+    result.largest = "another device or processor" if result.by == "intervals" else "columns that rounding moves: by the claims' intervals"
     return result
 
 

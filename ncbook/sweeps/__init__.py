@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from importlib import import_module
 from inspect import signature
 
 import pandas as pd
@@ -15,9 +16,14 @@ from ncbook.sweeps.pool import Run, SweepError, call, finish
 __all__ = ["Run", "SweepError", "call", "finish", "plan", "sweep"]
 
 
-def plan(function: Callable, grid: list[dict], *, device: str | None = None, seconds: Callable[[dict], float] | None = None) -> list[Run]:
-    """The runs of a grid, with the estimate `seconds(parameters)` of what each takes on one core; an `InputError` where one cannot run."""
+def plan(function: Callable, grid: list[dict], *, device: str | None = None) -> list[Run]:
+    """The runs of a grid, an `InputError` where one cannot run.
+
+    What each takes on one core is the estimate ``seconds(parameters)`` of the function's module, where that is an experiment of the book.
+    """
     check_function(function)
+    ours = function.__module__.startswith("ncbook.experiments.")
+    seconds = getattr(import_module(function.__module__), "seconds", None) if ours else None
     if not grid:
         raise InputError(f"the grid of {function.__qualname__} is empty; give at least one value of each parameter.")
     device, code, runs, seen = settings.device(device), code_of(function), [], set()
@@ -46,7 +52,8 @@ def sweep(
 
     `function` returns a tidy DataFrame; it may be defined in a notebook cell. Runs computed before are read from ``data/runs``; the
     table is always what a CSV holds, also the first time, so types and digits never differ. `jobs` and `device` default to the
-    environment's ``JOBS`` and ``DEVICE``. Where the book is made from a record (``NCBOOK_RECORD``), nothing is computed. Raises `SweepError` when runs failed (the others are kept), `InputError` for a bad grid.
+    environment's ``JOBS`` and ``DEVICE``. Where the book is made from a record (``NCBOOK_RECORD``), nothing is computed. Raises
+    `SweepError` when runs failed (the others are kept), `InputError` for a bad grid.
     """
     planned = plan(function, grid, device=device)
     if os.environ.get("NCBOOK_RECORD"):

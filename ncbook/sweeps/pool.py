@@ -160,6 +160,11 @@ def missing(planned: list[Run]) -> list[Run]:
     return [run for (experiment, key), run in unique.items() if store.read(experiment, key) is None]
 
 
+def time_limit(planned: list[Run]) -> float:
+    """Seconds after which a run counts as hanging: an hour, and twenty times what the longest should take on one core."""
+    return 3600 + 20 * max((run.seconds for run in planned), default=0)
+
+
 def finish(planned: list[Run], *, jobs: int | None = None, timeout: float | None = None, budget: float | None = None) -> int:
     """Compute the runs that the store lacks, longest first, and keep each as it ends; returns how many that were.
 

@@ -11,7 +11,9 @@ import pytest
 from checkouts import BOOK
 from conftest import CHAPTER, TINY
 
-from ncbook.verify import NARROWER, _expanded, _gap
+from ncbook import chapters, records
+from ncbook.sweeps import store
+from ncbook.verify import NARROWER, _expanded, _gap, _loose, _same_epochs
 
 pytestmark = pytest.mark.slow
 
@@ -84,27 +86,43 @@ def test_verify_names_the_cell_that_was_altered(copy):
     assert said.count("nc1 recorded") == 1  # and no other
 
 
-def test_verify_sees_a_changed_metric(copy, tmp_path):
-    package = tmp_path / "package" / "ncbook"
+def package_with(place: Path, body: str) -> str:
+    """A copy of the package whose variance ratio has this `body`, in which ``right`` is the true one."""
+    package = place / "package" / "ncbook"
     shutil.copytree(BOOK / "ncbook", package)
     formula = package / "metrics" / "collapse.py"
-    before = "def variance_ratio("
     text = formula.read_text()
-    assert before in text
-    formula.write_text(text + "\n\n_right = variance_ratio\n\n\ndef variance_ratio(*a, **k):\n    return 1.001 * _right(*a, **k)\n")
-    said = copy.says("verify", "--profile", "laptop", code=1, PYTHONPATH=str(package.parent))
+    assert "def variance_ratio(" in text
+    formula.write_text(text + f"\n\nright = variance_ratio\n\n\ndef variance_ratio(*a, **k):\n    {body}\n")
+    return str(package.parent)
+
+
+def test_verify_sees_a_changed_metric(copy, tmp_path):
+    changed = package_with(tmp_path, "return 1.001 * right(*a, **k)")
+    said = copy.says("verify", "--profile", "laptop", code=1, PYTHONPATH=changed)
     assert "variance_ratio recorded" in said and "tables do not hold" in said
-    page = copy.says("run", "--profile", "laptop", "--from", "record", PYTHONPATH=str(package.parent))
+    if narrower := narrower_set():  # where rounding differs as well, and the bands are what it is compared by
+        said = copy.says("verify", "--profile", "laptop", code=1, PYTHONPATH=changed, **narrower)
+        assert "variance_ratio recorded" in said and " nc1 recorded" not in said
+    page = copy.says("run", "--profile", "laptop", "--from", "record", PYTHONPATH=changed)
     assert "executed" in page
     lines = json.loads((copy.root / f"book/_build/laptop/{CHAPTER}/provenance.json").read_text())
     assert "of 2 of 2 runs has changed since" in lines["record"]
 
 
-def test_another_instruction_set_is_within_the_band(copy):
+def test_a_run_that_fails_is_a_miss_with_its_reason(copy, tmp_path):
+    said = copy.says("verify", "--profile", "laptop", code=1, PYTHONPATH=package_with(tmp_path, 'raise ValueError("no such thing")'))
+    assert "MISS" in said and "seed=0: ValueError: no such thing" in said and "Traceback" not in said
+
+
+def narrower_set() -> dict[str, str] | None:
     import torch
 
-    narrower = NARROWER.get(torch.backends.cpu.get_cpu_capability())
-    if narrower is None:
+    return NARROWER.get(torch.backends.cpu.get_cpu_capability())
+
+
+def test_another_instruction_set_is_within_the_band(copy):
+    if not (narrower := narrower_set()):
         pytest.skip("this processor has no narrower instruction set to compare with")
     known = json.loads((copy.of_laptop / "provenance.json").read_text())["tables"]["collapse"]["bands"]
     assert "nc1" in known and "epoch" not in known
@@ -135,6 +153,25 @@ def test_runs_of_another_machine_are_merged(copy, recorded, tmp_path):
     assert "training" not in copy.says("run", "--profile", "laptop")
 
 
+def test_runs_of_a_gpu_are_recorded_and_shown_where_there_is_none(copy, recorded, monkeypatch):
+    """The runs are this machine's, under the key, and with the words, of a GPU's: what `ncbook runs import` takes over."""
+    monkeypatch.setenv("NCBOOK_ROOT", str(copy.root))
+    parameters = chapters.parameters(CHAPTER, "laptop")
+    (runs,) = records.planned(CHAPTER, parameters).values()
+    for run in runs:
+        source = recorded.root / "data" / "runs" / run.experiment / run.key
+        info = {k: v for k, v in json.loads((source / "run.json").read_text()).items() if k != "sha256"}
+        info |= {"device": "cuda", "gpu": "A GPU of theirs"}
+        store.write(run.experiment, records.key_on(run, "cuda"), (source / "table.csv").read_text(), info)
+    copy.says("record", "--profile", "laptop")
+    said = copy.says("run", "--profile", "laptop", "--from", "record")
+    assert "training" not in said and copy.drawn("laptop", CHAPTER) == copy.first
+    page = json.loads((copy.root / f"book/_build/laptop/{CHAPTER}/provenance.json").read_text())
+    assert page["trained on"] == "A GPU of theirs" and "nothing that computes it has changed since" in page["record"]
+    report = copy.says("verify", "--profile", "laptop")
+    assert "within its intervals" in report
+
+
 def test_the_ledger_marks_other_profiles(copy):
     from ncbook.ledger import _marks
 
@@ -149,6 +186,19 @@ def test_gaps():
     assert _gap("nc1", a[:3], b[:3], positive=True)[2] == pytest.approx(np.log10(2))
     assert np.isinf(_gap("nc1", np.array([np.nan]), np.array([1.0]), positive=False)).all()
     assert np.isinf(_gap("layer", np.array(["a"], dtype=object), np.array(["b"], dtype=object), positive=False)).all()
+
+
+def test_rows_are_compared_at_the_same_epoch():
+    was = pd.DataFrame({"epoch": [0, 5, 7, 9], "v": [1.0, 2.0, 3.0, 4.0]})  # the terminal phase began in epoch 7, there in epoch 6
+    now = pd.DataFrame({"epoch": [0, 5, 6, 9], "v": [1.0, 2.0, 2.5, 4.0]})
+    for part in _same_epochs(was, now):
+        assert part.to_dict("list") == {"epoch": [0, 5, 9], "v": [1.0, 2.0, 4.0]}
+
+
+def test_a_band_that_allows_anything_is_not_used():
+    table = pd.DataFrame({"nc1": [1e-4, 1e-2, 1.0], "accuracy": [0.2, 0.6, 1.0], "loss": [0.1, 1.0, 10.0], "constant": [3.0, 3.0, 3.0]})
+    # ten times the band, against a quarter of 4 decades, of 0.8, of 2 decades, and of nothing
+    assert _loose(table, {"nc1": 0.11, "accuracy": 0.01, "loss": 0.04, "constant": 0.01}) == {"nc1", "constant"}
 
 
 def test_a_spectrum_in_a_text_is_compared_number_by_number():
