@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 from importlib.metadata import version
 
 import pandas as pd
@@ -38,10 +37,14 @@ def provenance(*tables: pd.DataFrame) -> Box:
         "memory": f"{max(run['peak_memory_mb'] for run in runs)} MB the largest process",
         "finished": max(run["finished"] for run in runs).replace("T", " ").replace("Z", " UTC"),
         **({"record": _record(recorded, changed, len(runs))} if recorded else {}),
-        "versions": f"ncbook {version('ncbook')}, torch {', '.join(sorted({run['torch'] for run in runs}))}, Python {platform.python_version()}",
+        "versions": f"{_all(runs, 'torch')}; {_all(runs, 'python')}; the page by ncbook {version('ncbook')}",
     }
     (paths.writable(paths.output()) / "provenance.json").write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
     return Box("| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in lines.items()))
+
+
+def _all(runs: list[dict], name: str) -> str:
+    return f"{name} {', '.join(sorted({run[name] for run in runs}))}"
 
 
 def _record(run: dict, changed: int, count: int) -> str:
