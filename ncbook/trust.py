@@ -8,7 +8,7 @@ from ncbook.execute import Chapter
 
 def pages(asked: list[Chapter]) -> dict[str, str]:
     """The generated Markdown by name: ``trust``, one line a chapter."""
-    rows = ["| chapter | profile | source | runs | core time | memory | computed on | with |", "|---|---|---|---|---|---|---|---|"]
+    rows = ["| chapter | profile | source | runs | core time | memory | computed on |", "|---|---|---|---|---|---|---|"]
     for chapter in asked:
         found = _provenance(chapter)
         if found is None:
@@ -16,7 +16,7 @@ def pages(asked: list[Chapter]) -> dict[str, str]:
         rows.append(
             f"| [{chapters.title(chapter.name)}](chapters/{chapter.name}) | `{chapter.profile}` "
             f"| {'record' if chapter.recorded else 'trained by this build'} | {found['runs']} | {found['core time']} "
-            f"| {found['memory']} | {found['trained on']} | {found['versions'].rsplit(';', 1)[0]} |"
+            f"| {found['memory']} | {found['trained on']}; {found['versions'].rsplit(';', 1)[0]} |"
         )
     verified = [text for chapter_profile in dict.fromkeys(c.profile for c in asked) if (text := _verified(chapter_profile))]
     last = "\n".join(verified) or "This copy of the book has not been verified since it was checked out; `make verify` does it."
