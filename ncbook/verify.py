@@ -44,7 +44,7 @@ class Compared:
 
     chapter: str
     table: str
-    by: str  # exact, band or intervals
+    by: str  # exact, band, intervals or both; run where one failed, checksum where a file was edited
     cells: int
     largest: str = ""  # the largest difference that was seen, in words
     misses: list[str] = field(default_factory=list)
