@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 from toy_experiments import faulty, notebook, slow, wave
 
+from ncbook import chapters
 from ncbook.errors import InputError
 from ncbook.sweeps import SweepError, finish, plan, read, store, sweep
-from ncbook.sweeps.pool import call, missing, one_thread
+from ncbook.sweeps.pool import LONG, call, missing, one_thread
 
 GRID = [{"name": name, "seed": seed, "note": None} for name in ("a", "b") for seed in range(3)]
 
@@ -155,6 +156,14 @@ def test_reading_what_is_not_there_says_so(home):
     with pytest.raises(InputError, match=r"wave\(name='a', seed=0\) is not in the store; run the sweep first"):
         read(plan(wave, [{"name": "a", "seed": 0}]))
     assert finish([]) == 0
+
+
+def test_a_plan_knows_how_long_the_runs_of_a_chapter_take():
+    """What decides on checkpoints, and on when a run hangs: also in a notebook that is opened without `make`."""
+    from ncbook.experiments import wide_networks as chapter
+
+    grid = chapter.heads_grid(**chapters.parameters("wide_networks", "paper"))[-1:]
+    assert plan(chapter.experiment, grid, device="cpu")[0].seconds == chapter.seconds(grid[0]) > LONG
 
 
 def test_threads_are_restored(monkeypatch):
