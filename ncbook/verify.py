@@ -153,8 +153,8 @@ def _compare(record: records.Record, chapter: str, table: str, runs: list[Run], 
 def _loose(recorded: pd.DataFrame, known: dict[str, float]) -> set[str]:
     """The columns whose band allows for more than a quarter of what their numbers span."""
     found = set()
-    for column, band in known.items():
-        values = recorded[column].dropna().astype(float) if column in recorded else pd.Series(dtype=float)
+    for column in known.keys() & set(recorded.columns):  # a record that was edited may lack one: that is said elsewhere
+        values, band = recorded[column].dropna().astype(float), known[column]
         values = np.log10(values) if _positive(column, recorded[column]) else values
         if not FACTOR * band <= WIDE * (values.max() - values.min()):
             found.add(column)
