@@ -2,15 +2,17 @@
 
 from importlib import import_module
 
+import ncbook.renamed  # noqa: F401  old names of modules
+
 __version__ = "0.1.0"
 
 # Lazy, so that `ncbook list` or a build with nothing to do does not import torch.
 _menu = {
     "load": "ncbook.data.datasets",
     "measure": "ncbook.metrics.measure",
-    "build_model": "ncbook.models",
-    "train": "ncbook.training",
-    "sweep": "ncbook.sweeps",
+    "build_model": "ncbook.models.networks",
+    "train": "ncbook.training.loop",
+    "sweep": "ncbook.runs.plan",
 }
 
 

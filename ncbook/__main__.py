@@ -1,3 +1,3 @@
-from ncbook.cli import main
+from ncbook.cli.app import main
 
 main()

@@ -33,6 +33,12 @@ def record(profile: str, chapter: str) -> Path:
     return root() / "data" / "results" / profile / chapter
 
 
+def chapters() -> Path:
+    """The folder that holds a folder a chapter: the checkout's, or the package's outside a checkout."""
+    here = root() / "ncbook" / "chapters"
+    return here if here.is_dir() else Path(__file__).resolve().parent / "chapters"
+
+
 def build() -> Path:
     """Everything that a build makes: executed notebooks, the staged book, the HTML."""
     return root() / "book" / "_build"

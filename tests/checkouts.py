@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 BOOK = Path(__file__).resolve().parents[1]
+CHAPTERS = Path("ncbook") / "chapters"  # of which a checkout has the claims and profiles; the code is that of the package
 
 TINY = {
     "loss": ["squared"],
@@ -28,6 +29,7 @@ class Checkout:
         """With all chapters, or with the ones named."""
         self.root = root
         shutil.copytree(BOOK / "book", root / "book", ignore=shutil.ignore_patterns("_build", ".ipynb_checkpoints"))
+        shutil.copytree(BOOK / CHAPTERS, root / CHAPTERS, ignore=lambda folder, names: [n for n in names if n.endswith(".py") or n == "__pycache__"])
         shutil.copy(BOOK / "_config.yml", root)
         for notebook in (root / "book" / "chapters").glob("*.ipynb"):
             if chapters is not None and notebook.stem not in chapters:
@@ -58,8 +60,12 @@ class Checkout:
         (self.root / "book" / "chapters" / f"{name}.ipynb").write_text(json.dumps(content))
 
     def profile(self, name: str, **chapters: dict) -> None:
-        (self.root / "book" / "profiles").mkdir(exist_ok=True)
-        (self.root / "book" / "profiles" / f"{name}.yml").write_text(yaml.safe_dump(chapters))
+        """Set a profile's parameters for chapters; for none, the profile is there and changes nothing."""
+        for chapter, parameters in (chapters or {"another": {}}).items():
+            path = self.root / CHAPTERS / chapter / "profiles.yml"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            before = yaml.safe_load(path.read_text()) if path.is_file() else {}
+            path.write_text(yaml.safe_dump({**before, name: parameters}, sort_keys=False))
 
     def record(self, profile: str, chapter: str) -> None:
         """Take over a record of the repository."""
@@ -88,10 +94,10 @@ class Toy(Checkout):
         super().__init__(root, chapters=[])
         self.chapter("toy", *code, **parameters)
         (root / "book" / "_toc.yml").write_text("format: jb-book\nroot: intro\nchapters:\n- file: chapters/toy\n- file: ledger\n")
-        (root / "book" / "claims.yml").write_text("[]\n")
         (root / "book" / "intro.md").write_text("# A book\n\nOf one chapter.\n")
         (root / "book" / "ledger.md").write_text("# Ledger\n\nNothing is claimed.\n")
-        shutil.rmtree(root / "book" / "profiles")
+        for chapter in (root / CHAPTERS).iterdir():
+            shutil.rmtree(chapter)
 
     def env(self) -> dict:
         return {**super().env(), "JOBS": "2", "OMP_NUM_THREADS": "1"}

@@ -1,1 +1,1 @@
-"""Claims written down in ``book/claims.yml`` before they are tested, and their verdicts by one fixed rule."""
+"""Claims written down in a file ``claims.yml`` before they are tested, and their verdicts by one fixed rule."""

@@ -1,22 +1,40 @@
-"""The entries of ``book/claims.yml`` as they stand there. Imports nothing heavy: the ledger, the stamps and the judge read them here."""
+"""The entries of a file of claims as they stand there. Imports nothing heavy: the ledger, the stamps and the judge read them here.
+
+Each claim is written in ``ncbook/chapters/<chapter>/claims.yml`` before it is tested; the verdict follows by rule (`ncbook.claims.rule`), never by
+hand. Its fields:
+
+- ``id``: short name, used in links
+- ``chapter``: the notebook that tests it
+- ``source``: key in references.bib
+- ``statement``: the claim, in one sentence
+- ``evidence``: how we know that the source says so: published (its abstract or text), second-hand (others say so), ours
+- ``table``: the chapter's table that it is computed from
+- ``quantity``: function in the chapter's ``quantities.py``: one unit's rows -> one number
+- ``measures``: that number in words
+- ``settings``: columns whose values are settings of their own, each judged; ``combine``: all must hold, or any one (Holm's correction)
+- ``scale``: linear or log10: where the mean is taken and the interval computed
+- ``test``: greater, less or equivalent (within ``margin``) than the threshold
+- ``threshold``: fixed beforehand; ``why`` says where it comes from
+- ``unit``: what varies between independent repetitions
+- ``profiles``: those that test it, where not all do
+- ``figure``: the figure to look at
+"""
+
+from pathlib import Path
 
 import yaml
 
-from ncbook import paths
 from ncbook.errors import InputError
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C library's is some ten times as fast
 
 
-def entries(chapter: str | None = None) -> list[dict]:
-    """All claims, or those of one chapter, in the file's order. `InputError` where the file is missing or is no list of claims."""
-    path = paths.root() / "book" / "claims.yml"
+def read(path: Path) -> list[dict]:
+    """The claims of one file, in its order. `InputError` where it is no list of claims."""
     try:
         found = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing; run from a checkout of ncbook, or set NCBOOK_ROOT to one.") from error
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
     if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
         raise InputError(f"{path} must be a list of claims, each a list of `field: value`.")
-    return [entry for entry in found if chapter in (None, entry.get("chapter"))]
+    return found

@@ -1,18 +1,15 @@
-"""Read ``book/claims.yml``, judge a chapter's claims on its tables, and keep the verdicts."""
+"""Claims from their entries, and each judged on a table of runs."""
 
 import importlib
-import json
-import os
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 
 import numpy as np
 import pandas as pd
 
-from ncbook import paths
 from ncbook.claims import rule
-from ncbook.claims.entries import entries
 from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text
 from ncbook.errors import InputError, unknown
+from ncbook.renamed import moved_name
 
 ALLOWED = {
     "evidence": ("published", "second-hand", "ours"),
@@ -21,10 +18,12 @@ ALLOWED = {
     "combine": ("all", "any"),
 }
 
+NO_PROFILE = ("by hand", "custom", "verify")  # what a table is called whose parameters are those of no profile
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One entry of claims.yml. Every field is explained at the top of that file."""
+    """One entry of a claims.yml; `ncbook.claims.entries` explains every field. `module` is where its quantity is defined."""
 
     id: str
     chapter: str
@@ -43,7 +42,8 @@ class Claim:
     settings: tuple[str, ...] = ()
     combine: str = "all"
     unit: str = "seed"
-    profiles: tuple[str, ...] = ("quick", "laptop", "paper")
+    profiles: tuple[str, ...] = ()
+    module: str = ""
 
     def __post_init__(self):
         for field, known in ALLOWED.items():
@@ -63,12 +63,15 @@ class Claim:
             return float(_quantity(self)(rows))
 
 
-def load() -> list[Claim]:
-    """All claims of claims.yml, in its order. What is wrong with an entry is an `InputError` that names the claim."""
+def load(entries: list[dict], *, module: str) -> list[Claim]:
+    """The claims of entries, in their order. What is wrong with an entry is an `InputError` that names the claim.
+
+    `module` is the name of the module that holds a chapter's quantities, with ``{chapter}`` in place of the chapter.
+    """
     claims = []
-    for entry in entries():
+    for entry in entries:
         try:
-            claims.append(_claim(entry, {c.id for c in claims}))
+            claims.append(replace(_claim(entry, {c.id for c in claims}), module=module.format(chapter=entry["chapter"])))
         except InputError as error:
             raise InputError(f"claims.yml: claim {entry.get('id')}: {error}") from error
     return claims
@@ -76,7 +79,7 @@ def load() -> list[Claim]:
 
 def _claim(entry: dict, taken: set[str]) -> Claim:
     for field in entry:
-        if field not in (known := {f.name: f for f in fields(Claim)}):
+        if field not in (known := {f.name for f in fields(Claim)} - {"module"}):
             raise unknown("field", field, sorted(known))
     if lacking := [f.name for f in fields(Claim) if f.default is MISSING and f.name not in entry]:
         raise InputError(f"it has no {', '.join(lacking)}")
@@ -86,7 +89,7 @@ def _claim(entry: dict, taken: set[str]) -> Claim:
 
 
 def _quantity(claim: Claim):
-    module = importlib.import_module(f"ncbook.claims.quantities.{claim.chapter}")
+    module = importlib.import_module(claim.module)
     functions = [n for n in vars(module) if not n.startswith("_") and callable(getattr(module, n))]
     if claim.quantity not in functions:
         raise unknown("quantity", claim.quantity, functions)
@@ -106,7 +109,7 @@ class Verdict:
 
 def judge_claim(claim: Claim, table: pd.DataFrame, profile: str) -> Verdict:
     """Judge one claim on a table of runs. Where the quantity is undefined for a seed its setting is not judged, and the reason says so."""
-    if profile in ("quick", "laptop", "paper") and profile not in claim.profiles:
+    if claim.profiles and profile not in (*claim.profiles, *NO_PROFILE):
         return Verdict(claim, profile, rule.UNMEASURED, [], f"not tested in the profile {profile}")
     for column in (*claim.settings, claim.unit):
         if column not in table:
@@ -150,15 +153,5 @@ class Verdicts(list):
         return "\n".join(f"{MARKS[v.verdict]} {v.claim.id}: {v.verdict}" for v in self)
 
 
-def judge(chapter: str, tables: dict[str, pd.DataFrame]) -> Verdicts:
-    """Judge every claim of a chapter on its tables, show the verdicts, and leave them in the output folder for the ledger."""
-    profile = os.environ.get("NCBOOK_PROFILE", "by hand")
-    verdicts = Verdicts()
-    for claim in (c for c in load() if c.chapter == chapter):
-        if claim.table not in tables:
-            raise unknown("table", claim.table, tables)
-        verdicts.append(judge_claim(claim, tables[claim.table], profile))
-    folder = paths.writable(paths.output())
-    kept = [{"id": v.claim.id, "verdict": v.verdict, "parts": v.parts, "reason": v.reason} for v in verdicts]
-    (folder / "verdicts.json").write_text(json.dumps({"profile": profile, "verdicts": kept}, indent=1), encoding="utf-8")
-    return verdicts
+def __getattr__(name: str):
+    return moved_name(__name__, name)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ncbook.data.datasets import Dataset, Split
 from ncbook.errors import InputError
-from ncbook.randomness import child_generator
+from ncbook.seeds import child_generator
 
 
 def noisy_border(data: Dataset, noise: float, *, border: int, pad: int = 0, seed: int) -> Dataset:

@@ -21,7 +21,7 @@ from ncbook.data.gaussian import bayes_error, draw
 from ncbook.data.presets import DatasetSpec, spec
 from ncbook.data.sources import Pool, Source, source
 from ncbook.errors import InputError
-from ncbook.randomness import child_generator, child_seed
+from ncbook.seeds import child_generator, child_seed
 
 
 @dataclass(frozen=True)

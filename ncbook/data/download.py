@@ -56,7 +56,7 @@ def _is_whole(dataset: DatasetSpec, root) -> bool:
 
 
 def _download(dataset: DatasetSpec, aside: str, folder: Path) -> None:
-    from ncbook.vision import torchvision
+    from ncbook.torchvision_compat import torchvision
 
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(60)  # torchvision sets none: a network that swallows packets would hang for ever

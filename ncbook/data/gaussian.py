@@ -18,7 +18,7 @@ from scipy.special import log_ndtr
 from torch import Tensor
 
 from ncbook.errors import InputError
-from ncbook.randomness import child_generator
+from ncbook.seeds import child_generator
 
 
 def bayes_error(classes: int, separation: float) -> float:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ncbook.errors import InputError
-from ncbook.randomness import child_generator
+from ncbook.seeds import child_generator
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ NC1 and everything about nearest means need the final class means, hence two pas
 import torch
 from torch import Tensor
 
-import ncbook.vision  # noqa: F401  torchmetrics imports torchvision, which may need help beside a CPU build of torch
+import ncbook.torchvision_compat  # noqa: F401  torchmetrics imports torchvision, which may need help beside a CPU build of torch
 from ncbook.errors import InputError
 from ncbook.metrics.collapse import _cdnv, classifier_geometry, mean_geometry, nc1_from, nc3_self_duality, variance_ratio
 from ncbook.metrics.moments import ClassMoments, check_features, check_labels
 from ncbook.metrics.projection import MeanSpan, Projected, predictions, project
 from ncbook.metrics.weak import weak_nearest_mean
 
-from torchmetrics import Metric  # isort: skip  after ncbook.vision
+from torchmetrics import Metric  # isort: skip  after ncbook.torchvision_compat
 
 
 class _Streamed(Metric):

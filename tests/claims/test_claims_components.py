@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ncbook.chapters.symmetric_generalization import quantities as q
 from ncbook.claims import rule
 from ncbook.claims.components import component, mean_squares, variance
-from ncbook.claims.quantities import symmetric_generalization as q
 from ncbook.errors import InputError
 
 

@@ -13,9 +13,11 @@ import yaml
 
 from ncbook import chapters
 from ncbook.claims import registry, rule
-from ncbook.claims.registry import Claim, judge, judge_claim, load
+from ncbook.claims.registry import Claim, judge_claim
 from ncbook.claims.text import estimate_text, setting_text, test_text
 from ncbook.errors import InputError
+from ncbook.publish import notebooks
+from ncbook.publish.judge import judge
 
 test_text.__test__ = False  # its name begins with test, but it makes the text of a test
 
@@ -36,25 +38,25 @@ MEASURED = {"probe"}  # columns of a table that are settings of a claim without 
 
 def test_every_claim_of_the_book_is_whole():
     references = (BOOK / "book" / "references.bib").read_text()
-    claims = load()
+    claims = chapters.claims()
     assert claims
     for claim in claims:
-        assert claim.chapter in chapters.names(), claim.id
-        experiment = importlib.import_module(f"ncbook.experiments.{claim.chapter}")
+        assert claim.chapter in notebooks.names(), claim.id
+        experiment = importlib.import_module(f"ncbook.chapters.{claim.chapter}.experiment")
         assert claim.table in experiment.TABLES, claim.id
         assert callable(registry._quantity(claim)), claim.id
         assert re.search(rf"@\w+{{{re.escape(claim.source)},", references), f"{claim.id}: references.bib lacks {claim.source}"
-        assert claim.figure in chapters.notebook(claim.chapter).read_text(), f"{claim.id}: the notebook has no figure {claim.figure}"
+        assert claim.figure in notebooks.notebook(claim.chapter).read_text(), f"{claim.id}: the notebook has no figure {claim.figure}"
         # a setting is a parameter, or where in a run a row was measured
-        assert set(claim.settings) <= {*chapters.defaults(claim.chapter), *getattr(experiment, "PLACE", ()), *MEASURED}, claim.id
-        assert set(claim.profiles) <= {"quick", "laptop", "paper"}, claim.id
+        assert set(claim.settings) <= {*notebooks.defaults(claim.chapter), *getattr(experiment, "PLACE", ()), *MEASURED}, claim.id
+        assert set(claim.profiles) <= set(chapters.profiles()), claim.id
         assert re.fullmatch(r"[a-z0-9-]+", claim.id), claim.id
         for text in (claim.statement, claim.measures, claim.why):
             assert text.strip().endswith("."), f"{claim.id}: {text!r} is no sentence"
 
 
 def test_every_chapter_with_an_experiment_has_a_claim():
-    assert {claim.chapter for claim in load()} == set(chapters.names())
+    assert {claim.chapter for claim in chapters.claims()} == set(notebooks.names())
 
 
 # --- what may not stand there ---------------------------------------------------------------------------------------------------------
@@ -75,10 +77,11 @@ ENTRY = {
 }
 
 
-def written(tmp_path, monkeypatch, content) -> None:
-    (tmp_path / "book").mkdir(exist_ok=True)
+def written(tmp_path, monkeypatch, content, chapter=ENTRY["chapter"]) -> None:
+    folder = tmp_path / "ncbook" / "chapters" / chapter
+    folder.mkdir(parents=True, exist_ok=True)
     text = content if isinstance(content, str) else yaml.safe_dump(content)
-    (tmp_path / "book" / "claims.yml").write_text(text)
+    (folder / "claims.yml").write_text(text)
     monkeypatch.setenv("NCBOOK_ROOT", str(tmp_path))
 
 
@@ -102,7 +105,7 @@ def test_a_wrong_entry_is_one_sentence(tmp_path, monkeypatch, change, message):
     entry = {k: v for k, v in {**ENTRY, **change}.items() if v is not None}
     written(tmp_path, monkeypatch, [entry])
     with pytest.raises(InputError) as caught:
-        load()
+        chapters.claims()
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -111,6 +114,7 @@ def test_a_wrong_entry_is_one_sentence(tmp_path, monkeypatch, change, message):
     ("content", "message"),
     [
         ([ENTRY, ENTRY], "claims.yml: claim one: the id is used twice"),
+        ([{**ENTRY, "chapter": "another"}], "claims.yml: claim one is of the chapter 'another'; it lies in the folder of another"),
         ("- id: [\n", "claims.yml is not readable YAML"),
         ("", "must be a list of claims"),
         ("id: one\n", "must be a list of claims"),
@@ -120,18 +124,29 @@ def test_a_wrong_entry_is_one_sentence(tmp_path, monkeypatch, change, message):
 def test_a_wrong_file_is_one_sentence(tmp_path, monkeypatch, content, message):
     written(tmp_path, monkeypatch, content)
     with pytest.raises(InputError, match=message) as caught:
-        load()
+        chapters.claims()
     assert "\n" not in str(caught.value)
+
+
+def test_an_id_is_one_claim_of_the_book(tmp_path, monkeypatch):
+    written(tmp_path, monkeypatch, [{**ENTRY, "chapter": "another"}], "another")
+    written(tmp_path, monkeypatch, [ENTRY])
+    with pytest.raises(InputError, match="claims.yml: claim one: the id is used twice"):
+        chapters.claims()
+
+
+QUANTITIES = "ncbook.chapters.train_test_collapse.quantities"
 
 
 def test_no_file_and_unknown_quantity(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="unknown quantity 'terminal_fal'; did you mean 'terminal_fall'"):
-        Claim(**{**ENTRY, "quantity": "terminal_fal"}).compute(pd.DataFrame())
+        Claim(**{**ENTRY, "quantity": "terminal_fal", "module": QUANTITIES}).compute(pd.DataFrame())
     with pytest.raises(InputError, match="unknown quantity 'pd'|unknown quantity '_lag'"):
-        Claim(**{**ENTRY, "quantity": "_lag"}).compute(pd.DataFrame())
+        Claim(**{**ENTRY, "quantity": "_lag", "module": QUANTITIES}).compute(pd.DataFrame())
     monkeypatch.setenv("NCBOOK_ROOT", str(tmp_path))
-    with pytest.raises(InputError, match="claims.yml is missing; run from a checkout"):
-        load()
+    assert len(chapters.claims()) > 70  # outside a checkout they are those of the package
+    (tmp_path / "ncbook" / "chapters").mkdir(parents=True)
+    assert chapters.claims() == []
 
 
 # --- judging --------------------------------------------------------------------------------------------------------------------------
@@ -259,7 +274,8 @@ def test_equivalence(claim):
 
 
 def test_judge_leaves_the_verdicts_for_the_ledger(tmp_path, monkeypatch):
-    written(tmp_path, monkeypatch, [{**ENTRY, "settings": ["dataset"]}, {**ENTRY, "id": "two", "chapter": "another"}])
+    written(tmp_path, monkeypatch, [{**ENTRY, "settings": ["dataset"]}])
+    written(tmp_path, monkeypatch, [{**ENTRY, "id": "two", "chapter": "another"}], "another")
     monkeypatch.setattr(registry, "_quantity", lambda claim: lambda rows: rows["value"].item())
     monkeypatch.setenv("NCBOOK_PROFILE", "custom")
     found = judge("train_test_collapse", {"collapse": table(a_x=BAD)})

@@ -7,7 +7,7 @@ import torch
 from ncbook.data.augment import AUGMENTATIONS, augmentation
 from ncbook.data.datasets import load
 from ncbook.errors import InputError
-from ncbook.randomness import child_generator
+from ncbook.seeds import child_generator
 
 
 def crops(image: np.ndarray, *, flip: bool) -> dict[bytes, tuple]:

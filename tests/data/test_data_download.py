@@ -12,7 +12,7 @@ from ncbook.data.download import fetch
 from ncbook.data.files import check
 from ncbook.data.presets import spec
 from ncbook.errors import InputError
-from ncbook.vision import torchvision
+from ncbook.torchvision_compat import torchvision
 
 
 @pytest.fixture

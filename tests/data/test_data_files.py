@@ -31,7 +31,7 @@ def test_nothing_heavy_is_imported_for_a_check_or_a_fingerprint():
 
 @pytest.mark.slow  # 6 s; a failing import would break the collection of test_data_download.py anyway
 def test_torchvision_imports_silently_in_a_fresh_process():
-    code = "from ncbook.vision import torchvision\ntorchvision.datasets.MNIST, torchvision.models.resnet18"
+    code = "from ncbook.torchvision_compat import torchvision\ntorchvision.datasets.MNIST, torchvision.models.resnet18"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert not done.stdout and not done.stderr
 
@@ -177,7 +177,7 @@ def test_real_fashion_mnist(real):
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "cifar100"])
 def test_real_sets_are_what_torchvision_reads(real, name):
-    from ncbook.vision import torchvision
+    from ncbook.torchvision_compat import torchvision
 
     data = load(name, root=real(name))
     for split, train in ((data.train, True), (data.test, False)):

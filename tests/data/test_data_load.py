@@ -11,7 +11,7 @@ from ncbook.data.files import locate
 from ncbook.data.presets import PRESETS, spec
 from ncbook.data.sources import split_positions
 from ncbook.errors import InputError
-from ncbook.randomness import child_generator, child_seed
+from ncbook.seeds import child_generator, child_seed
 
 
 def test_digits_are_scikit_learns_pixel_for_pixel():

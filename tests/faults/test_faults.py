@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ncbook.figures import panels, show
-from ncbook.sweeps import sweep
+from ncbook.publish.figures import panels, show
+from ncbook.runs import sweep
 
 
 def walk(*, how, seed, rows, device):

@@ -11,15 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from checkouts import Checkout
+from checkouts import CHAPTERS, Checkout
 from PIL import Image
 
-from ncbook import chapters, cli
+from ncbook import cli
+from ncbook.chapters.train_test_collapse.experiment import experiment, grid
 from ncbook.data.datasets import load
 from ncbook.errors import InputError
-from ncbook.experiments.train_test_collapse import experiment, grid
 from ncbook.metrics import collapse_table
-from ncbook.sweeps import SweepError, sweep
+from ncbook.publish.parameters import parameters
+from ncbook.runs import SweepError, sweep
 
 CHAPTER = "train_test_collapse"
 refused = Counter()  # by entry point
@@ -115,7 +116,7 @@ def test_what_only_a_run_can_see(checkout):
         ("train_size", 101, "train_size=101 of digits: it must be a multiple of its 10 classes"),
         ("train_size", 10_000_000, "train_size=10000000 of digits: it must be"),
     ]
-    good = grid(**{**chapters.parameters(CHAPTER), "loss": ["squared"], "train_size": [50], "epochs": 2, "measurements": 2, "seeds": 1})
+    good = grid(**{**parameters(CHAPTER), "loss": ["squared"], "train_size": [50], "epochs": 2, "measurements": 2, "seeds": 1})
     with pytest.raises(SweepError) as caught:
         sweep(experiment, good + [good[0] | {name: value} for name, value, _ in wrong], jobs=1)
     failures = {error: (run, log) for run, error, log in caught.value.failures}
@@ -358,14 +359,14 @@ def test_notebooks(checkout, typed, name):
 
 
 PROFILES = {
-    "no YAML": ("a: [", "is not readable YAML"),
-    "a list": ("- 1", "must hold, for each chapter, its parameters"),
-    "a text": ("fast", "must hold, for each chapter, its parameters"),
-    "a number for a chapter": (f"{CHAPTER}: 3", "must hold, for each chapter, its parameters"),
-    "an unknown chapter": ("train_tests: {}", "unknown chapter in laptop.yml 'train_tests'"),
-    "an unknown parameter": (f"{CHAPTER}: {{epoch: 3}}", "unknown parameter of train_test_collapse 'epoch'"),
-    "another type": (f"{CHAPTER}: {{epochs: 3.5}}", "parameter epochs must be a whole number"),
-    "an object of Python": (f"{CHAPTER}: {{epochs: !!python/object/apply:os.getpid []}}", "is not readable YAML"),
+    "no YAML": ("laptop: [", "is not readable YAML"),
+    "a list": ("- 1", "must hold, for each profile, its parameters"),
+    "a text": ("fast", "must hold, for each profile, its parameters"),
+    "a number for a profile": ("laptop: 3", "must hold, for each profile, its parameters"),
+    "a number as the name of a profile": ("3: {}", "must hold, for each profile, its parameters"),
+    "an unknown parameter": ("laptop: {epoch: 3}", "unknown parameter of train_test_collapse 'epoch'"),
+    "another type": ("laptop: {epochs: 3.5}", "parameter epochs must be a whole number"),
+    "an object of Python": ("laptop: {epochs: !!python/object/apply:os.getpid []}", "is not readable YAML"),
     "binary": ("\x00", "is not readable YAML"),
 }
 
@@ -373,7 +374,7 @@ PROFILES = {
 @pytest.mark.parametrize("name", PROFILES)
 def test_profiles(checkout, typed, name):
     content, message = PROFILES[name]
-    (checkout.root / "book" / "profiles" / "laptop.yml").write_text(content)
+    (checkout.root / CHAPTERS / CHAPTER / "profiles.yml").write_text(content)
     one_sentence(*typed("run", CHAPTER, "--profile", "laptop"), message)
     refused["profiles"] += 1
 

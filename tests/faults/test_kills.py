@@ -15,8 +15,8 @@ import psutil
 import pytest
 from checkouts import Checkout, Toy
 
-from ncbook import chapters
-from ncbook.experiments.train_test_collapse import grid
+from ncbook.chapters.train_test_collapse.experiment import grid
+from ncbook.publish.parameters import parameters as parameters_of
 
 pytestmark = pytest.mark.slow
 
@@ -28,8 +28,8 @@ import time
 import numpy as np
 import pandas as pd
 
-from ncbook.figures import panels, show
-from ncbook.sweeps import sweep
+from ncbook.publish.figures import panels, show
+from ncbook.runs import sweep
 
 
 def walk(*, seed, device):
@@ -174,8 +174,8 @@ def test_two_at_once(tmp_path, undisturbed):
 LONG = """
 import json, sys
 
-from ncbook.experiments.train_test_collapse import experiment
-from ncbook.sweeps.pool import Run, finish
+from ncbook.chapters.train_test_collapse.experiment import experiment
+from ncbook.runs.pool import Run, finish
 
 if __name__ == "__main__":
     finish([Run(experiment, json.loads(sys.argv[1]), "cpu", seconds=float(sys.argv[2]))], jobs=1)
@@ -185,7 +185,7 @@ if __name__ == "__main__":
 def test_a_long_run_that_is_killed_goes_on_from_its_checkpoint(tmp_path):
     (tmp_path / "long.py").write_text(LONG)
     settings = {"loss": ["squared"], "train_size": [100], "epochs": 500, "measurements": 12, "seeds": 1}
-    (parameters,) = grid(**{**chapters.parameters(REAL), **settings})
+    (parameters,) = grid(**{**parameters_of(REAL), **settings})
 
     def start(name: str, seconds: float) -> subprocess.Popen:
         env = {**os.environ, "NCBOOK_RUNS": str(tmp_path / name), "DEVICE": "cpu"}

@@ -1,0 +1,71 @@
+"""One folder a chapter, and what the others ask of them: their claims and their profiles. Imports no torch.
+
+- ``experiment.py``: functions ``experiment(**parameters, device)`` that return a tidy table of one run; ``grid(**chapter_parameters)`` says which
+  to run; ``TABLES`` names the tables.
+- ``quantities.py``: functions from one seed's rows of a table to the number that a claim is about.
+- ``claims.yml``: the claims, written before they are tested (see `ncbook.claims.entries`).
+- ``profiles.yml``: the parameters of each profile but ``quick``, which are those of the notebook. The smallest profile comes first: ``laptop``, real
+  images at a size that two CPU cores finish in about ten minutes (it needs `ncbook data fetch mnist fashion_mnist cifar10`); ``paper``, the main grid,
+  for one GPU; ``paper-full``, more data sets and settings and all training images, for days on one GPU.
+"""
+
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
+from pathlib import Path
+
+import yaml
+
+from ncbook import paths
+from ncbook.claims.entries import LOADER, read
+from ncbook.errors import InputError
+
+
+def claims(chapter: str | None = None) -> list:
+    """The claims of all chapters, or of one, each a `ncbook.claims.registry.Claim`; what is wrong with an entry is an `InputError`."""
+    from ncbook.claims import registry  # imports pandas, which whoever asks for entries or profiles does not need
+
+    found = registry.load(entries(), module="ncbook.chapters.{chapter}.quantities")
+    return [claim for claim in found if chapter in (None, claim.chapter)]
+
+
+def entries(chapter: str | None = None) -> list[dict]:
+    """The claims of all chapters, or of one, as they stand in ``claims.yml``; none for a chapter without that file."""
+    found = []
+    for path in sorted(paths.chapters().glob(f"{chapter or '*'}/claims.yml")):
+        listed = read(path)
+        for entry in listed:
+            if entry.get("chapter") != path.parent.name:
+                raise InputError(f"{path}: claim {entry.get('id')} is of the chapter {entry.get('chapter')!r}; it lies in the folder of another.")
+        found += listed
+    return found
+
+
+def profiles() -> list[str]:
+    """All profiles, the smallest first: ``quick``, and those of the files, in the order that they have there."""
+    order = TopologicalSorter()
+    for path in sorted(paths.chapters().glob("*/profiles.yml")):
+        names = list(_profiles(path))
+        for name in names:
+            order.add(name)
+        for smaller, larger in pairwise(names):
+            order.add(larger, smaller)
+    try:
+        return ["quick", *order.static_order()]
+    except CycleError as error:
+        raise InputError(f"the files profiles.yml do not agree which of {', '.join(sorted(set(error.args[1])))} is larger.") from None
+
+
+def profile(chapter: str, name: str) -> dict:
+    """The parameters that a profile sets for a chapter; none where its ``profiles.yml`` lacks it, or is not there."""
+    path = paths.chapters() / chapter / "profiles.yml"
+    return (_profiles(path).get(name) or {}) if path.is_file() else {}
+
+
+def _profiles(path: Path) -> dict[str, dict]:
+    try:
+        given = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER) or {}
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(given, dict) or not all(isinstance(k, str) and isinstance(v, dict | None) for k, v in given.items()):
+        raise InputError(f"{path} must hold, for each profile, its parameters as `name: value`.")
+    return given

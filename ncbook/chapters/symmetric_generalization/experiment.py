@@ -1,0 +1,170 @@
+"""Symmetric generalization: does the frame that a network collapses to matter for new images? (Gao et al. 2023)."""
+
+from itertools import product
+from math import prod
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ncbook.data.datasets import load
+from ncbook.data.presets import spec
+from ncbook.errors import unknown
+from ncbook.models.fixed_classifier import FixedFrames
+from ncbook.seeds import child_generator, child_seed
+from ncbook.theory.codes import frame
+from ncbook.theory.geometry import best_known, largest_cosine, one_vs_rest
+from ncbook.theory.symmetry import permutations, rotation
+from ncbook.theory.unconstrained import minimise
+from ncbook.training.together import measured, train_together
+
+
+def optimisation(*, dimension: int, classes: int, scales: list[float], seed: int, device: str = "cpu") -> pd.DataFrame:
+    """Free features and classifier, both of fixed norm: one row a logit scale, which rises."""
+    rows = []
+    start = child_generator(seed, "start")
+    for scale, loss, weights, features in minimise(dimension, classes, scales, generator=start):
+        rows.append(
+            {
+                "scale": scale,
+                "loss": loss,
+                "largest_cosine": largest_cosine(weights),
+                "best_cosine": best_known(dimension, classes),
+                "one_vs_rest": one_vs_rest(weights).min(),
+                "self_duality": float((weights * features).sum(1).min()),  # 1: features align
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def layout(
+    *,
+    dataset: str,
+    change: str,
+    features: str,
+    dimension: int,
+    normalised: bool,
+    frames: int,
+    seeds: int,
+    body: str,
+    scale: float,
+    train_size: int,
+    epochs: int,
+    learning_rate: float,
+    weight_decay: float,
+    batch_size: int,
+    layout: int,
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """Frames × seeds, each cell a network of its own: one row a cell."""
+    # a seed is a training set and an order of its images; arms share no random number
+    arm = f"{dataset}/{change}/{features}/{dimension}/{normalised}/"
+    roots = [child_seed(layout, f"{arm}{s}") for s in range(seeds)]
+    sets = [load(dataset, train_size=train_size, seed=root, device=device) for root in roots]
+    draw = np.random.default_rng(child_seed(layout, f"{arm}frames"))
+    chosen, names = changed(change, dimension, sets[0].num_classes, frames, draw)
+    networks = FixedFrames(
+        body,
+        sets[0].image_shape,
+        torch.tensor(np.stack(chosen * seeds)),  # (seeds · frames, C, d): every seed, every frame
+        features=features,
+        normalised=normalised,
+        scale=scale if normalised else 1.0,
+        generator=child_generator(layout, f"{arm}weights"),
+    ).to(device)
+    train_together(
+        networks,
+        [data.train for data in sets],
+        epochs=epochs,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        batch_size=batch_size,
+        generators=[child_generator(root, "batches") for root in roots],
+    )
+    train = measured(networks, [data.train for data in sets])
+    test = measured(networks, [data.test for data in sets])
+    return pd.DataFrame(
+        {
+            "frame": np.tile(range(frames), seeds),
+            "seed": np.repeat(range(seeds), frames),
+            "assignment": names * seeds,  # the vector of the frame that each class has
+            "train_error": train["error"],
+            "train_loss": train["loss"],
+            "train_variance_ratio": train["variance_ratio"],
+            "test_error": test["error"],
+        }
+    )
+
+
+def changed(change: str, dimension: int, classes: int, count: int, draw) -> tuple[list, list[str]]:
+    """`count` versions of one frame, each (C, d), and the vector that each class has ("0 3 1 …")."""
+    base = frame(dimension, classes)
+    if change == "rotation":
+        return [base @ rotation(dimension, draw) for _ in range(count)], [""] * count
+    if change != "permutation":
+        raise unknown("change", change, ["permutation", "rotation"])
+    if classes <= dimension + 1:  # a simplex: its permutations are all the same frame, rotated
+        orders = [draw.permutation(classes) for _ in range(count)]
+    else:
+        orders = permutations(base, count, draw)
+    return [base[order] for order in orders], [" ".join(map(str, order)) for order in orders]
+
+
+def optimisation_grid(*, dimension: list[int], classes: int, scales: list[float], seeds: int, **_) -> list[dict]:
+    """The runs on free features: dimension × seed."""
+    return [{"dimension": d, "classes": classes, "scales": scales, "seed": s} for d, s in product(dimension, range(seeds))]
+
+
+def permutations_grid(*, dataset: list[str], permuted_dimension: list[int], normalised: list[bool], seeds: int, **same) -> list[dict]:
+    """Permuted frames with fewer dimensions than a simplex needs, linear features."""
+    arms = product(dataset, permuted_dimension, normalised)
+    return [_run(same, k, d, "permutation", "linear", dim, n) for (d, dim, n), k in product(arms, range(seeds))]
+
+
+def rotations_grid(*, dataset: list[str], rotated_dimension: list[int], normalised: list[bool], seeds: int, **same) -> list[dict]:
+    """Rotated simplices, non-negative features: the network's coordinates are not the frame's."""
+    arms = product(dataset, rotated_dimension, normalised)
+    return [_run(same, k, d, "rotation", "relu", dim, n) for (d, dim, n), k in product(arms, range(seeds))]
+
+
+def controls_grid(
+    *,
+    dataset: list[str],
+    change: list[str],
+    exchangeable_dataset: str,
+    exchangeable_dimension: int,
+    normalised: list[bool],
+    seeds: int,
+    simplex_dimension: int,
+    **same,
+) -> list[dict]:
+    """What cannot matter: simplices, permuted or rotated, below linear features; and permuted frames, where all classes are alike."""
+    arms = [(d, c, simplex_dimension) for d, c in product(dataset, change)]
+    arms += [(exchangeable_dataset, "permutation", exchangeable_dimension)]
+    return [_run(same, k, d, c, "linear", dim, n) for (d, c, dim), n, k in product(arms, normalised, range(seeds))]
+
+
+TRAINING = ("frames", "seeds_per_layout", "body", "scale", "train_size", "epochs", "learning_rate", "weight_decay", "batch_size")
+
+
+def _run(same: dict, number: int, dataset: str, change: str, features: str, dimension: int, normalised: bool) -> dict:
+    training = {("seeds" if name == "seeds_per_layout" else name): same[name] for name in TRAINING}
+    arm = {"dataset": dataset, "change": change, "features": features, "dimension": dimension, "normalised": normalised}
+    return {**arm, **training, "layout": number}
+
+
+def seconds(parameters: dict) -> float:
+    """Rough time of a run on one CPU core."""
+    if "scales" in parameters:
+        return 0.3
+    images = parameters["epochs"] * parameters["train_size"] * parameters["frames"] * parameters["seeds"]
+    mlp = parameters["body"].startswith("mlp")
+    return images * (2e-8 * (200 + prod(spec(parameters["dataset"]).image_shape)) if mlp else 2e-2)
+
+
+TABLES = {
+    "optimisation": (optimisation, optimisation_grid),
+    "permutations": (layout, permutations_grid),
+    "rotations": (layout, rotations_grid),
+    "controls": (layout, controls_grid),
+}

@@ -1,0 +1,299 @@
+"""The command line: what make calls, and what a reviewer types."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ncbook.cli import data
+from ncbook.errors import InputError
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app.add_typer(data.app, name="data")
+runs_app = typer.Typer(help="Finished runs: those of another machine.", no_args_is_help=True)
+app.add_typer(runs_app, name="runs")
+
+Chapters = Annotated[list[str] | None, typer.Argument(help="Chapters; all of them when none is named.")]
+Profile = Annotated[str, typer.Option(envvar="PROFILE", help="quick, laptop or paper.")]
+Device = Annotated[str, typer.Option(envvar="DEVICE", help="cpu, cuda or auto.")]
+Jobs = Annotated[int | None, typer.Option(envvar="JOBS", help="Runs at a time; one a core unless told.")]
+Seeds = Annotated[int | None, typer.Option(envvar="SEEDS", help="Seeds a setting; the profile's own number unless told.")]
+From = Annotated[str | None, typer.Option("--from", envvar="FROM", help="record: show the tables on record, and train nothing.")]
+Change = Annotated[list[str] | None, typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="Change a parameter of the chapters.")]
+
+
+@app.command()
+def run(
+    chapters: Chapters = None,
+    profile: Profile = "quick",
+    device: Device = "auto",
+    jobs: Jobs = None,
+    seeds: Seeds = None,
+    p: Change = None,
+    source: From = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs, their estimated time and disk, and train nothing.")] = False,
+) -> None:
+    """Train what chapters need and execute their notebooks; what is up to date is left alone."""
+    from ncbook.publish import execute
+
+    _settings(device, jobs)
+    asked = execute.prepare(chapters or [], profile, _changes(p), seeds, recorded=_recorded(source))
+    if dry_run:
+        execute.forecast(asked)
+        return
+    with _alone():
+        failed = execute.run(asked, jobs=jobs)
+    for chapter in asked:
+        if chapter not in failed and (chapters or p):
+            execute.report(chapter)
+    _stop_if(failed)
+
+
+@app.command()
+def book(
+    profile: Profile = "quick",
+    device: Device = "auto",
+    jobs: Jobs = None,
+    seeds: Seeds = None,
+    source: From = None,
+) -> None:
+    """Run all chapters, build the HTML book and print the path of the page to open. A book that is not whole is not published."""
+    from ncbook.publish import execute, render
+
+    _settings(device, jobs)
+    with _alone():
+        asked = execute.prepare([], profile, {}, seeds, recorded=_recorded(source))
+        _stop_if(execute.run(asked, jobs=jobs))
+        page = render.build(asked)
+    print(f"the book: {page}")
+
+
+@app.command()
+def train(
+    chapters: Chapters = None,
+    profile: Profile = "quick",
+    device: Device = "auto",
+    jobs: Jobs = None,
+    seeds: Seeds = None,
+    p: Change = None,
+    budget: Annotated[str | None, typer.Option(help="Stop after this long, as 90s, 9m or 2h, and keep what is finished.")] = None,
+) -> None:
+    """Train what chapters need and nothing else: for a machine without a notebook kernel, or one lent by the minute."""
+    from ncbook.publish import execute
+    from ncbook.runs.pool import missing
+
+    _settings(device, jobs)
+    seconds = _seconds(budget)
+    with _alone():
+        asked = execute.prepare(chapters or [], profile, _changes(p), seeds)
+        failed = execute.train(asked, jobs=jobs, budget=seconds)
+        runs = [run for chapter in asked for run in chapter.runs()]
+        left = len(missing(runs))
+    _stop_if(failed)
+    print(
+        f"{len(runs) - left} of {len(runs)} runs are finished" + (f"; {left} are left: the same command goes on with them" if left else "")
+    )
+    if left:
+        raise typer.Exit(3)
+
+
+@app.command()
+def record(
+    chapters: Chapters = None,
+    profile: Profile = "quick",
+    jobs: Jobs = None,
+    bands: Annotated[
+        int | None,
+        typer.Option(help="Repetitions of each setting that are trained once more to see what another processor changes; 0: none. 5 for quick, else 0."),
+    ] = None,
+) -> None:
+    """Keep the finished tables of chapters in data/results, with where they come from."""
+    from ncbook.publish import execute, records, verify
+
+    _settings("auto", jobs)
+    with _alone():
+        for chapter in execute.prepare(chapters or [], profile, {}):
+            repetitions = bands if bands is not None else 5 if profile == "quick" else 0
+            spread = verify.bands(chapter.name, profile, chapter.parameters, repetitions=repetitions, jobs=jobs)
+            here = records.write(chapter.name, profile, chapter.parameters, bands=spread)
+            size = sum(file.stat().st_size for file in here.iterdir())
+            print(f"{chapter.name} ({profile}): recorded in {here}, {size / 1000:.0f} kB")
+
+
+@app.command("verify")
+def verify_profile(chapters: Chapters = None, profile: Profile = "quick", device: Device = "auto", jobs: Jobs = None) -> None:
+    """Train a profile again in a clean place and compare every number with the record; exit 1 when one does not hold."""
+    from ncbook.publish import execute, records, verify
+
+    _settings(device, jobs)
+    with _alone():
+        names = chapters or [name for name in _chapter_names() if profile in records.on_record(name)]
+        if not names:
+            raise InputError(f"no chapter has a record under the profile {profile}; `make record PROFILE={profile}` makes one.")
+        asked = execute.prepare(names, profile, {})
+        results = verify.verify(asked, jobs=jobs)
+        verify.write_report(results, profile)
+    table = Table("chapter", "table", "verdict", "cells", "largest difference, or what does not hold", box=None)
+    for result in results:
+        what = result.misses[:3] + [f"… and {len(result.misses) - 3} more"] * (len(result.misses) > 3)
+        table.add_row(result.chapter, result.table, result.verdict, f"{result.cells:,}", "\n".join(what) or result.largest)
+    Console().print(table)
+    if wrong := sum(bool(result.misses) for result in results):
+        Console(stderr=True).print(f"[bold red]{wrong} of {len(results)} tables do not hold[/]")
+        raise typer.Exit(1)
+    print(f"all {len(results)} tables hold")
+
+
+@app.command()
+def publish(jobs: Jobs = None) -> None:
+    """Build the book that is published: each chapter from its largest record, smaller ones beside it in the ledger. Trains nothing."""
+    from ncbook.publish import execute, records, render
+
+    _settings("auto", jobs)
+    with _alone():
+        if lacking := [name for name in _chapter_names() if not records.on_record(name)]:
+            raise InputError(f"these chapters have no record: {', '.join(lacking)}; `make record` makes them.")
+        asked = {name: [execute.prepare([name], p, {}, recorded=True)[0] for p in records.on_record(name)] for name in _chapter_names()}
+        _stop_if(execute.run([chapter for found in asked.values() for chapter in found], jobs=jobs))
+        page = render.build([found[0] for found in asked.values()], beside=[chapter for found in asked.values() for chapter in found[1:]])
+    print(f"the book: {page}")
+
+
+@runs_app.command("import")
+def runs_import(folder: Annotated[str, typer.Argument(help="The data/runs of another machine, or a copy of it.")]) -> None:
+    """Merge finished runs of another machine into this cache; what is not whole is left out and named."""
+    from pathlib import Path
+
+    from ncbook.runs import store
+
+    with _alone():
+        taken, known, broken = store.merge(Path(folder))
+    print(f"{taken} runs taken, {known} known already" + (f", {len(broken)} left out as they are not whole:" if broken else ""))
+    for path in broken:
+        print(f"  {path}")
+    if broken:
+        raise typer.Exit(1)
+
+
+@app.command("list")
+def list_chapters() -> None:
+    """The chapters, and what of them has been run."""
+    from ncbook.paths import build
+    from ncbook.publish import notebooks
+
+    table = Table("chapter", "title", "executed for", box=None)
+    for name in notebooks.names():
+        table.add_row(name, notebooks.title(name), ", ".join(p.parent.parent.name for p in sorted(build().glob(f"*/{name}/stamp"))) or "–")
+    Console().print(table)
+
+
+@app.command()
+def claims(profile: Profile = "quick") -> None:
+    """The claims that the book tests, and their verdicts where the chapter has been run."""
+    import json
+
+    from ncbook.chapters import entries
+    from ncbook.claims.text import MARKS, test_text
+    from ncbook.paths import build
+
+    verdicts = {}
+    for path in build().glob(f"{profile}/*/verdicts.json"):
+        verdicts |= {v["id"]: v["verdict"] for v in json.loads(path.read_text(encoding="utf-8"))["verdicts"]}
+    table = Table("claim", "statement", "test", f"verdict ({profile})", box=None)
+    for fixed in (0, 2, 3):
+        table.columns[fixed].no_wrap = True
+    for claim in entries():
+        verdict = verdicts.get(claim["id"], "not run")
+        table.add_row(claim["id"], claim["statement"], test_text(claim), f"{MARKS.get(verdict, '–')} {verdict}")
+    Console().print(table)
+
+
+def _chapter_names() -> list[str]:
+    from ncbook.publish import notebooks
+
+    return notebooks.names()
+
+
+def _recorded(source: str | None) -> bool:
+    if source not in (None, "", "record"):
+        raise InputError(f"FROM={source!r}: the only other source is FROM=record.")
+    return source == "record"
+
+
+def _seconds(text: str | None) -> float | None:
+    """``90s``, ``9m``, ``2h`` or a number of seconds."""
+    if text is None:
+        return None
+    number, unit = (text[:-1], text[-1]) if text[-1:] in ("s", "m", "h") else (text, "s")
+    try:
+        seconds = float(number) * {"s": 1, "m": 60, "h": 3600}[unit]
+    except ValueError:
+        seconds = -1
+    if not 0 < seconds < float("inf"):
+        raise InputError(f"--budget {text!r}: write a time such as 90s, 9m or 2h.")
+    return seconds
+
+
+def _changes(given: list[str] | None) -> dict:
+    changes = {}
+    for text in given or []:
+        name, sign, value = text.partition("=")
+        if not sign or not name:
+            raise InputError(f"-p {text!r}: write it as -p name=value.")
+        changes[name.strip()] = value.strip()
+    return changes
+
+
+def _settings(device: str, jobs: int | None) -> None:
+    """Check the machine's settings and hand them to the kernels through the environment."""
+    import os
+
+    from ncbook import settings
+
+    os.environ["DEVICE"] = settings.device(device)
+    if jobs is not None:
+        os.environ["JOBS"] = str(settings.jobs(jobs))
+
+
+def _alone():
+    """One build a checkout: a second one waits for the first, and says so."""
+    from contextlib import contextmanager
+
+    from filelock import FileLock, Timeout
+
+    from ncbook.paths import runs, writable
+
+    @contextmanager
+    def waiting():
+        lock = FileLock(writable(runs()) / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            Console(stderr=True).print("another ncbook is at work in this checkout; waiting for it to finish")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    return waiting()
+
+
+def _stop_if(failed: list) -> None:
+    if failed:
+        Console(stderr=True).print(f"[bold red]failed:[/] {', '.join(chapter.name for chapter in failed)}")
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point: an `InputError` ends with its sentence and exit code 2, anything else with its traceback."""
+    try:
+        app()
+    except InputError as error:
+        Console(stderr=True, highlight=False).print(f"ncbook: {error}", markup=False, soft_wrap=True)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

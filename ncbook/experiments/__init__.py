@@ -1,1 +1,0 @@
-"""One module a chapter: `experiment(**parameters, device)` returns a tidy table, `grid(**chapter_parameters)` says which to run."""

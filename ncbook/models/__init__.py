@@ -1,0 +1,29 @@
+"""Networks. The menu: each name is imported when first used."""
+
+from importlib import import_module
+
+_menu = {
+    "ACTIVATIONS": "ncbook.models.networks",
+    "PRESETS": "ncbook.models.networks",
+    "Network": "ncbook.models.networks",
+    "Preset": "ncbook.models.networks",
+    "build_model": "ncbook.models.networks",
+    "cnn": "ncbook.models.networks",
+    "mlp": "ncbook.models.networks",
+    "resnet18": "ncbook.models.networks",
+    "resnet_small": "ncbook.models.networks",
+    "two_layer": "ncbook.models.networks",
+    "vectors": "ncbook.models.networks",
+    "linear_headed": "ncbook.models.linear_heads",
+    "FixedFrames": "ncbook.models.fixed_classifier",
+}
+
+
+def __getattr__(name: str):
+    if name in _menu:
+        return getattr(import_module(_menu[name]), name)
+    raise AttributeError(f"module 'ncbook.models' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(_menu)

@@ -1,0 +1,230 @@
+"""Train the grids of the chapters asked for in one pool, then execute their notebooks, each into a folder of its own.
+
+``book/_build/<profile>/<chapter>/`` holds the executed notebook, figures, verdicts and a stamp of all that went in. A folder is there
+only after its notebook ran to the end; a notebook that fails is left beside it, in ``<chapter>.failed/``.
+"""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ncbook import paths, settings
+from ncbook.chapters import entries
+from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text
+from ncbook.errors import InputError
+from ncbook.publish import notebooks
+from ncbook.publish.parameters import parameters
+from ncbook.runs.code import PACKAGE, module_code
+from ncbook.runs.digest import canonical, digest
+from ncbook.runs.key import data_fingerprints, torch_version
+
+console = Console(stderr=True, highlight=False)
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A chapter as it is asked for: which parameters, under which name of profile."""
+
+    name: str
+    profile: str
+    parameters: dict
+    recorded: bool = False  # its tables are read from its record, and nothing is trained
+
+    @property
+    def folder(self) -> Path:
+        """Where its results lie once it has been executed."""
+        return paths.build() / self.profile / self.name
+
+    @property
+    def failed(self) -> Path:
+        return self.folder.with_name(f"{self.name}.failed")
+
+    def stamp(self) -> str:
+        """Digest of all that the executed notebook depends on. Computed without torch, so that a build with nothing to do is quick."""
+        return digest(
+            {
+                "notebook": digest(notebooks.notebook(self.name).read_text(encoding="utf-8")),
+                "parameters": canonical(self.parameters),
+                "profile": self.profile,
+                "tables": self._record_digest() if self.recorded else data_fingerprints(self.parameters),
+                "experiment": _code(PACKAGE / "chapters" / self.name / "experiment.py"),
+                "figures": module_code(PACKAGE / "publish" / "figures.py"),
+                "provenance": module_code(PACKAGE / "publish" / "provenance.py"),
+                "quantities": _code(PACKAGE / "chapters" / self.name / "quantities.py"),
+                "rule": module_code(PACKAGE / "publish" / "judge.py"),
+                "claims": entries(self.name),
+                "device": settings.device(),
+                "torch": torch_version(),
+            }
+        )
+
+    def _record_digest(self) -> str:
+        try:
+            return digest((paths.record(self.profile, self.name) / "provenance.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(
+                f"there is no record of {self.name} under the profile {self.profile}; leave FROM=record out to train it, "
+                f"then `make record PROFILE={self.profile}` keeps it."
+            ) from None
+
+    def is_done(self) -> bool:
+        try:
+            return (self.folder / "stamp").read_text() == self.stamp()
+        except OSError:
+            return False
+
+    def runs(self) -> list:
+        """The runs that its tables need; none when no experiment module belongs to it (its notebook then trains by itself)."""
+        if _code(PACKAGE / "chapters" / self.name / "experiment.py") is None:
+            return []
+        from ncbook.publish.records import planned
+
+        return [run for of_table in planned(self.name, self.parameters).values() for run in of_table]
+
+
+def _code(path: Path) -> str | None:
+    return module_code(path) if path.is_file() else None
+
+
+def prepare(names: list[str], profile: str, changes: dict, seeds: int | None = None, *, recorded: bool = False) -> list[Chapter]:
+    """The chapters asked for (all when none is named), their parameters checked. With `changes` the profile is called ``custom``."""
+    names = names or notebooks.names()
+    if recorded and (changes or seeds is not None):
+        raise InputError("a record holds the profile's own parameters; leave FROM=record out to change them.")
+    label = "custom" if changes else profile
+    if seeds is not None:
+        changes = {**changes, "seeds": seeds}
+    return [Chapter(name, label, parameters(name, profile, changes), recorded) for name in names]
+
+
+def run(asked: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
+    """Train and execute what is not up to date; returns the chapters that failed, after printing why. The others are finished."""
+    stale = [chapter for chapter in asked if not chapter.is_done()]
+    for chapter in asked:
+        if chapter not in stale:
+            console.print(f"{chapter.name} ({chapter.profile}): up to date")
+    if not stale:
+        return []
+    if recorded := [chapter for chapter in stale if chapter.recorded]:
+        from ncbook.publish import records
+
+        for chapter in recorded:  # one sentence now rather than a traceback of the notebook
+            records.check(chapter.profile, chapter.name, chapter.parameters)
+    paths.writable(paths.build())
+    paths.writable(paths.runs())
+    broken = train(stale, jobs=jobs)
+    ready = [chapter for chapter in stale if chapter not in broken]
+    with ThreadPoolExecutor(2 * settings.jobs(jobs)) as pool:  # each kernel is a process of its own, and waits a good part of its time
+        return broken + [chapter for chapter, done in zip(ready, pool.map(_execute, ready), strict=True) if not done]
+
+
+def train(stale: list[Chapter], *, jobs: int | None = None, budget: float | None = None) -> list[Chapter]:
+    """Train all missing runs, for `budget` seconds at most; returns the chapters that have a failed run, after printing why."""
+    from ncbook.data.files import check
+    from ncbook.runs.pool import SweepError, finish, missing, time_limit
+
+    planned = {chapter.name: chapter.runs() for chapter in stale if not chapter.recorded}
+    todo = missing([run for runs in planned.values() for run in runs])
+    for name in sorted({run.parameters["dataset"] for run in todo if "dataset" in run.parameters}):
+        check(name)  # one sentence now rather than one failure a run
+    try:
+        finish(todo, jobs=jobs, timeout=time_limit(todo), budget=budget)  # a run that hangs must not hang make
+    except SweepError as error:
+        console.print(f"training failed: {error}", markup=False, soft_wrap=True)
+        for log in {message: log for _, message, log in error.failures if log}.values():
+            console.print(log, markup=False, soft_wrap=True)
+        keys = {run.key for run, _, _ in error.failures}
+        return [chapter for chapter in stale if keys & {run.key for run in planned.get(chapter.name, [])}]
+    return []
+
+
+def _execute(chapter: Chapter) -> bool:
+    """Execute a notebook aside and move the result into place; on failure print the cell and its traceback and keep them."""
+    import papermill
+    from jupyter_client.manager import AsyncKernelManager
+    from jupyter_core.utils import run_sync
+
+    chapter.folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{chapter.name}-", dir=chapter.folder.parent))
+    socket = tempfile.mkdtemp(prefix="ncb")  # sockets of its own instead of ports: those are raced for when kernels start together
+    stamp, start = chapter.stamp(), time.perf_counter()
+    source = notebooks.notebook(chapter.name)
+    changed = {k: v for k, v in chapter.parameters.items() if v != notebooks.defaults(chapter.name)[k]}
+    kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=os.path.join(socket, "k"))
+    kernel.kernel_spec.env |= {"NCBOOK_OUTPUT": str(aside), "NCBOOK_PROFILE": chapter.profile, "NCBOOK_ROOT": str(paths.root())}
+    kernel.kernel_spec.env["NCBOOK_RECORD"] = str(paths.record(chapter.profile, chapter.name)) if chapter.recorded else ""
+    try:
+        papermill.execute_notebook(
+            str(source), str(aside / source.name), changed, kernel_name="python3", cwd=str(paths.root()), progress_bar=False, km=kernel
+        )
+    except papermill.PapermillExecutionError as error:
+        shutil.rmtree(chapter.failed, ignore_errors=True)
+        aside.rename(chapter.failed)
+        console.print(f"[bold red]{chapter.name} failed[/] in cell {error.cell_index + 1}:\n", markup=True)
+        console.print(f"{error.source}\n", markup=False, soft_wrap=True)
+        print("\n".join(error.traceback), file=sys.stderr)  # it carries colours of its own
+        console.print(f"the notebook, up to there: {chapter.failed / source.name}", markup=False, soft_wrap=True)
+        return False
+    except Exception as error:  # noqa: BLE001 - a kernel killed, a full disk: this chapter is lost, not the others
+        console.print(f"{chapter.name} failed: {type(error).__name__}: {error}", style="red", markup=False, soft_wrap=True)
+        return False
+    else:
+        (aside / "seconds").write_text(f"{time.perf_counter() - start:.1f}")
+        (aside / "stamp").write_text(stamp)
+        shutil.rmtree(chapter.folder, ignore_errors=True)
+        shutil.rmtree(chapter.failed, ignore_errors=True)
+        aside.rename(chapter.folder)
+        console.print(f"{chapter.name} ({chapter.profile}): executed in {time.perf_counter() - start:.0f} s")
+        return True
+    finally:
+        run_sync(kernel.shutdown_kernel)(now=True)
+        shutil.rmtree(socket, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def forecast(asked: list[Chapter]) -> None:
+    """Print what a run would do: runs cached and missing, estimated time and disk. Nothing is trained."""
+    from ncbook.runs import store
+    from ncbook.runs.pool import missing
+
+    table = Table("chapter", "profile", "runs", "cached", "to train", "core time", "disk", box=None)
+    for chapter in asked:
+        runs = chapter.runs()
+        todo = missing(runs)
+        sizes = [sum(f.stat().st_size for f in store.folder(r.experiment, r.key).iterdir()) for r in runs if r not in todo]
+        each = sum(sizes) / len(sizes) if sizes else 30_000
+        seconds = sum(r.seconds for r in todo)
+        table.add_row(
+            chapter.name, chapter.profile, str(len(runs)), str(len(runs) - len(todo)), str(len(todo)),
+            f"about {seconds / 60:.0f} min" if seconds > 90 else f"about {seconds:.0f} s", f"{each * len(runs) / 1e6:.1f} MB",
+        )  # fmt: skip
+    Console().print(table)
+
+
+def report(chapter: Chapter) -> None:
+    """Print the verdicts of an executed chapter and where its notebook and figures are."""
+    out = Console(highlight=False)
+    tests = {entry["id"]: test_text(entry) for entry in entries(chapter.name)}
+    table = Table("claim", "verdict", "setting", "estimate [95% interval]", "test", box=None)
+    for verdict in verdicts(chapter):
+        for i, part in enumerate(verdict["parts"] or [{}]):
+            head = (verdict["id"], f"{MARKS[verdict['verdict']]} {verdict['verdict']}") if i == 0 else ("", "")
+            table.add_row(*head, setting_text(part), estimate_text(part) or verdict["reason"], tests[verdict["id"]])
+    if table.row_count:
+        out.print(table)
+    out.print(f"notebook and figures: {chapter.folder}", soft_wrap=True)
+
+
+def verdicts(chapter: Chapter) -> list[dict]:
+    """The verdicts that an executed chapter left; none for a notebook that judges nothing."""
+    path = chapter.folder / "verdicts.json"
+    return json.loads(path.read_text(encoding="utf-8"))["verdicts"] if path.is_file() else []

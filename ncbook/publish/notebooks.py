@@ -1,0 +1,60 @@
+"""The notebooks of the book: where they are, in which order, their titles, and the parameters that they declare. Imports no torch."""
+
+import ast
+import json
+from pathlib import Path
+
+import yaml
+
+from ncbook.errors import InputError, unknown
+from ncbook.paths import root
+
+
+def notebook(chapter: str) -> Path:
+    """The source notebook of a chapter; an unknown name is an `InputError`."""
+    if chapter not in (known := names()):
+        raise unknown("chapter", chapter, known)
+    return root() / "book" / "chapters" / f"{chapter}.ipynb"
+
+
+def names() -> list[str]:
+    """All chapters, in the order of the book's table of contents; a notebook that it lacks comes last."""
+    found = {path.stem for path in (root() / "book" / "chapters").glob("*.ipynb")}
+    toc = root() / "book" / "_toc.yml"
+    listed = [Path(f).stem for f in _files(yaml.safe_load(toc.read_text(encoding="utf-8")))] if toc.is_file() else []
+    return [name for name in listed if name in found] + sorted(found - set(listed))
+
+
+def _files(toc) -> list[str]:
+    if isinstance(toc, dict):
+        return [str(v) for k, v in toc.items() if k in ("root", "file")] + [f for v in toc.values() for f in _files(v)]
+    return [f for item in toc for f in _files(item)] if isinstance(toc, list) else []
+
+
+def title(chapter: str) -> str:
+    """The first heading of a chapter."""
+    for cell in _cells(chapter):
+        for line in cell["source"].splitlines():
+            if cell["cell_type"] == "markdown" and line.startswith("# "):
+                return line.removeprefix("# ").strip()
+    return chapter
+
+
+def _cells(chapter: str) -> list[dict]:
+    try:
+        cells = json.loads(notebook(chapter).read_text(encoding="utf-8"))["cells"]
+        return [{"cell_type": cell["cell_type"], "source": "".join(cell["source"]), "metadata": dict(cell["metadata"])} for cell in cells]
+    except (ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{notebook(chapter)} is not a readable notebook ({error}); restore it with git.") from error
+
+
+def defaults(chapter: str) -> dict:
+    """The parameters that a notebook declares, with their values: the cell tagged ``parameters``, which is the profile ``quick``."""
+    for cell in _cells(chapter):
+        if "parameters" in cell["metadata"].get("tags", []):
+            try:
+                tree = ast.parse(cell["source"])
+                return {node.targets[0].id: ast.literal_eval(node.value) for node in tree.body}
+            except (SyntaxError, ValueError, AttributeError) as error:
+                raise InputError(f"{notebook(chapter)}: the cell of parameters takes lines `name = value` only ({error}).") from error
+    raise InputError(f"{notebook(chapter)} has no cell tagged 'parameters'.")

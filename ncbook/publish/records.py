@@ -1,0 +1,273 @@
+"""Records: the finished tables of a chapter under one profile, kept in ``data/results/<profile>/<chapter>/`` and tracked.
+
+``<table>.csv.gz`` is what `sweep` returned, ``runs.csv.gz`` what each of its runs took and where, ``provenance.json`` everything else, with a
+checksum of each file. From a record the book is rendered without training (``make book FROM=record``), and a re-run is compared with it
+(``make verify``). A record is put in place whole, and nothing is read from one whose checksums do not hold.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+from ncbook import chapters, paths
+from ncbook.errors import InputError
+from ncbook.publish.parameters import parameters as parameters_of
+from ncbook.runs import store
+from ncbook.runs.digest import canonical, digest
+from ncbook.runs.plan import Infos, plan
+from ncbook.runs.plan import read as finished
+from ncbook.runs.pool import Run, missing
+
+LIMIT = 500_000  # bytes of a chapter and profile: the repository holds them all
+UNPACKED = 100_000_000  # bytes: what no packed table of `LIMIT` comes near
+TOOK = ["device", "seconds", "peak_memory_mb", "torch", "python", "machine", "cpu", "cpu_capability", "gpu", "finished"]
+
+
+def on_record(chapter: str) -> list[str]:
+    """The profiles that a chapter has a record for, the largest first."""
+    return [profile for profile in reversed(chapters.profiles()) if (paths.record(profile, chapter) / "provenance.json").is_file()]
+
+
+def planned(chapter: str, parameters: dict) -> dict[str, list[Run]]:
+    """The runs of each table of a chapter, by the table's name."""
+    tables = import_module(f"ncbook.chapters.{chapter}.experiment").TABLES
+    return {name: plan(f, grid(**parameters)) for name, (f, grid) in tables.items()}
+
+
+def held(chapter: str, profile: str, parameters: dict) -> dict[str, list[Run]]:
+    """The finished runs of each table: this machine's kind of device, or of the other where they were imported from there.
+
+    An `InputError` where some are missing: a record holds complete grids only.
+    """
+    tables = planned(chapter, parameters)
+    runs = [run for of_table in tables.values() for run in of_table]
+    other = {"cpu": "cuda", "cuda": "cpu"}[runs[0].device]
+    if not (lacking := missing(runs)):
+        return tables
+    if not missing([replace(run, device=other) for run in runs]):
+        return {name: [replace(run, device=other) for run in of_table] for name, of_table in tables.items()}
+    raise InputError(
+        f"{chapter}: {len(lacking)} of {len(runs)} runs are not finished; a record holds complete grids only. "
+        f"Run `make figure-{chapter} PROFILE={profile}` first."
+    )
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record as it was read."""
+
+    folder: Path
+    provenance: dict
+    tables: dict[str, pd.DataFrame]
+    runs: pd.DataFrame  # one row a run: its table, key, digest of its parameters, and what it took
+    edited: list[str]  # files that are not what was recorded
+
+    def table(self, planned: list[Run]) -> pd.DataFrame:
+        """The recorded table of a plan; an `InputError` where the record holds no table of exactly these runs.
+
+        ``attrs["runs"]`` says of each run whether its code, data or version of torch has ``changed`` since.
+        """
+        asked = {digest(run.parameters): run for run in planned}
+        for name, of_table in self.runs.groupby("table", sort=False):
+            if self.provenance["tables"][name]["experiment"] == planned[0].experiment and set(of_table["parameters"]) == set(asked):
+                break
+        else:
+            raise InputError(
+                f"the record in {self.folder} does not hold the runs of {planned[0].experiment} that are asked for: its parameters are not "
+                f"those of the profile any more{self._changes()}. Train them (leave FROM=record out), then `make record`."
+            )
+        commit = {"commit": self.provenance["commit"], "recorded": self.provenance["recorded"]}
+        infos = [
+            {
+                "parameters": asked[row.parameters].parameters,
+                **{name: getattr(row, name) for name in TOOK},
+                **commit,
+                "changed": key_on(asked[row.parameters], row.device) != row.key,
+            }
+            for row in of_table.itertuples()
+        ]
+        table = self.tables[name].copy()
+        table.attrs["runs"] = Infos(infos)
+        return table
+
+    def _changes(self) -> str:
+        now = canonical(parameters_of(self.provenance["chapter"], self.provenance["profile"]))
+        was = self.provenance["parameters"]
+        changed = [f"{k}={was.get(k)!r}, now {now.get(k)!r}" for k in sorted({*was, *now}) if was.get(k) != now.get(k)]
+        return f" (recorded with {'; '.join(changed)})" if changed else ""
+
+
+def key_on(run: Run, device: str) -> str:
+    """The key that a run would have on another kind of device."""
+    return replace(run, device=device).key
+
+
+def asked() -> Record | None:
+    """The record that the environment says to render from (``NCBOOK_RECORD``), if it does."""
+    given = os.environ.get("NCBOOK_RECORD")
+    return _whole(_read(Path(given), _stat(Path(given)))) if given else None
+
+
+def check(profile: str, chapter: str, parameters: dict) -> None:
+    """An `InputError` unless there is a record of the chapter, whole, of exactly the runs that `parameters` ask for."""
+    record = _whole(read_as_it_is(profile, chapter))
+    for runs in planned(chapter, parameters).values():
+        record.table(runs)
+
+
+def _whole(record: Record) -> Record:
+    if record.edited:
+        raise InputError(
+            f"{', '.join(record.edited)} in {record.folder} changed after it was recorded: the checksum does not hold. "
+            "Restore it with git; `make verify` says which numbers differ."
+        )
+    return record
+
+
+def read_as_it_is(profile: str, chapter: str) -> Record:
+    """A record that may have been edited: `Record.edited` says which files. For those who compare it with a re-run."""
+    here = paths.record(profile, chapter)
+    if not (here / "provenance.json").is_file():
+        raise InputError(f"there is no record of {chapter} under the profile {profile}; `make record PROFILE={profile}` makes one.")
+    return _read(here, _stat(here))
+
+
+def _stat(here: Path) -> tuple:
+    return tuple(sorted((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in here.glob("*") if p.is_file()))
+
+
+@cache
+def _read(here: Path, _: tuple) -> Record:
+    try:
+        provenance = json.loads((here / "provenance.json").read_text(encoding="utf-8"))
+        edited = ["provenance.json"] if provenance.pop("sha256") != _checksum(provenance) else []
+        content = {}
+        for name, checksum in provenance["files"].items():
+            with gzip.open(here / name) as file:
+                content[name] = file.read(UNPACKED)
+            if hashlib.sha256(content[name]).hexdigest() != checksum:
+                edited.append(name)
+        tables = {name: store.from_csv(content[f"{name}.csv.gz"].decode()) for name in provenance["tables"]}
+        return Record(here, provenance, tables, _text_where_text(store.from_csv(content["runs.csv.gz"].decode())), edited)
+    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"the record in {here} cannot be read ({type(error).__name__}: {error}). Restore it with git.") from error
+
+
+def _text_where_text(runs: pd.DataFrame) -> pd.DataFrame:
+    """``gpu`` is empty on a CPU: as text or nothing, never as a number."""
+    return runs.assign(gpu=[None if pd.isna(value) else str(value) for value in runs["gpu"]])
+
+
+def write(chapter: str, profile: str, parameters: dict, *, bands: dict[str, dict[str, float]]) -> Path:
+    """Promote a chapter's finished runs (see `held`) to its record. The record before it stays until then.
+
+    `bands` says for each table and column how far another processor may be from it (see `ncbook.publish.verify`).
+    """
+    of_table = held(chapter, profile, parameters)
+    texts, rows, tables = {}, [], {}
+    for name, runs in of_table.items():
+        table = finished(runs)
+        for run, info in zip(runs, table.attrs["runs"], strict=True):
+            rows.append({"table": name, "key": run.key, "parameters": digest(run.parameters)} | {k: info.get(k) for k in TOOK})
+        texts[f"{name}.csv.gz"] = store.to_csv(table)
+        tables[name] = {"experiment": runs[0].experiment, "runs": len(runs), "rows": len(table)}
+    took = pd.DataFrame(rows)
+    texts["runs.csv.gz"] = store.to_csv(took)
+    provenance = {
+        "chapter": chapter,
+        "profile": profile,
+        "parameters": canonical(parameters),
+        "recorded": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **_commit(),
+        "ncbook": version("ncbook"),
+        "system": platform.system(),
+        "data": _fingerprints(of_table),
+        "machines": sorted({_machine(row) for row in took.to_dict("records")}),
+        "core_seconds": round(float(took["seconds"].sum()), 1),
+        "longest_run_seconds": round(float(took["seconds"].max()), 1),
+        "peak_memory_mb": int(took["peak_memory_mb"].max()),
+        "tables": {name: {**table, "bands": bands.get(name, {})} for name, table in tables.items()},
+        "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()},
+    }
+    return _put(paths.record(profile, chapter), texts, provenance)
+
+
+def _put(target: Path, texts: dict[str, str], provenance: dict) -> Path:
+    """Write a record aside, wait for the disk, and put it in the place of the one before."""
+    packed = {name: _packed(text) for name, text in texts.items()}
+    if (size := sum(map(len, packed.values()))) > LIMIT:
+        raise InputError(
+            f"the tables of {target.name} take {size:,} bytes packed; a record may take {LIMIT:,}. Measure less often, or fewer columns."
+        )
+    paths.writable(target.parent)
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    old = aside.with_name(f"{aside.name}.old")
+    try:
+        for name, content in packed.items():
+            store.durable_write(aside / name, content)
+        text = json.dumps({**provenance, "sha256": _checksum(provenance)}, indent=1) + "\n"
+        store.durable_write(aside / "provenance.json", text.encode())
+        aside.chmod(0o755)
+        if target.exists():
+            target.rename(old)
+        aside.rename(target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        if not target.exists() and old.exists():
+            old.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def _packed(text: str) -> bytes:
+    """gzip of a text that is the same byte for byte each time."""
+    held = io.BytesIO()
+    with gzip.GzipFile(fileobj=held, mode="wb", filename="", mtime=0, compresslevel=9) as file:
+        file.write(text.encode())
+    return held.getvalue()
+
+
+def _checksum(provenance: dict) -> str:
+    return hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()
+
+
+def _machine(row: dict) -> str:
+    """``GPU name`` or ``CPU name (AVX512)``, with the version of torch."""
+    known = row["gpu"] if isinstance(row["gpu"], str) else f"{row['cpu'] or row['machine']} ({row['cpu_capability']})"
+    return f"{known}, torch {row['torch']}"
+
+
+def _fingerprints(of_table: dict[str, list[Run]]) -> dict[str, str]:
+    """The data sets that the runs read, each with the fingerprint of its content."""
+    from ncbook.data.files import fingerprint
+
+    values = [v for runs in of_table.values() for run in runs for k, v in run.parameters.items() if k.endswith("dataset")]
+    names = {name for value in values for name in (value if isinstance(value, list) else [value])}
+    return {name: fingerprint(name) for name in sorted(names)}
+
+
+def _commit() -> dict:
+    """The commit of the checkout, and whether files differ from it; both unknown outside a checkout."""
+
+    def git(*command: str) -> str:
+        done = subprocess.run(["git", "-C", str(paths.root()), *command], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", "ncbook", "book"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": "unknown", "dirty": True}

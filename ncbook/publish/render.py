@@ -1,0 +1,174 @@
+"""From executed notebooks to the HTML book: stage the pages, build them with Jupyter Book without executing anything, check them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from ncbook import paths
+from ncbook.errors import InputError
+from ncbook.publish import ledger, trust
+from ncbook.publish.execute import Chapter, console
+from ncbook.runs.digest import digest
+
+FIGURE_MIME = "application/vnd.ncbook.figure+json"  # as figures.show writes it; importing it from there would load matplotlib
+
+
+def build(asked: list[Chapter], beside: Sequence[Chapter] = ()) -> Path:
+    """Build the book from executed chapters and put it in place whole; returns the page to open. Nothing changed means nothing built.
+
+    The ledger shows the verdicts of the chapters `beside`, which are the same ones under smaller profiles, next to those `asked`.
+    """
+    stage, site = paths.build() / "stage", paths.build() / "html"
+    figures = _stage(asked, beside, stage)
+    stamp = _digest_of(stage)
+    page = site / "index.html"
+    if page.is_file() and (site / ".stamp").is_file() and (site / ".stamp").read_text() == stamp:
+        console.print("the book: up to date")
+        return page
+    made = _jupyter_book(stage)
+    check(made, figures)
+    (made / ".stamp").write_text(stamp)
+    new, old = site.with_name("html.new"), site.with_name("html.old")
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.copytree(made, new)
+    if site.exists():
+        site.rename(old)
+    new.rename(site)
+    shutil.rmtree(old, ignore_errors=True)
+    return page
+
+
+def _stage(asked: list[Chapter], beside: Sequence[Chapter], stage: Path) -> dict[str, list[str]]:
+    """Copy the book's sources and the executed chapters to `stage`; returns the names of the figures of each chapter."""
+    book = paths.root() / "book"
+    shutil.rmtree(stage, ignore_errors=True)
+    shutil.copytree(book, stage, ignore=shutil.ignore_patterns("_build", "chapters", ".ipynb_checkpoints"))
+    shutil.copy(paths.root() / "_config.yml", stage)
+    (stage / "chapters" / "figures").mkdir(parents=True)
+    figures = {}
+    for chapter in asked:
+        source = json.loads((chapter.folder / f"{chapter.name}.ipynb").read_text(encoding="utf-8"))
+        figures[chapter.name] = [name for cell in source["cells"] if (name := _caption(cell))]
+        _tidy(source)
+        (stage / "chapters" / f"{chapter.name}.ipynb").write_text(json.dumps(source, indent=1), encoding="utf-8")
+        for file in (chapter.folder / "figures").iterdir():
+            shutil.copy(file, stage / "chapters" / "figures")
+    for name, text in {**ledger.pages(asked, beside), **trust.pages(asked)}.items():
+        (stage / "_generated").mkdir(exist_ok=True)
+        (stage / "_generated" / f"{name}.md").write_text(text, encoding="utf-8")
+    return figures
+
+
+def _caption(cell: dict) -> str | None:
+    """Move the caption and alt text that `figures.show` left in a cell's output to where Jupyter Book reads them; the figure's name."""
+    found = [o["data"] for o in cell.get("outputs", []) if FIGURE_MIME in o.get("data", {})]
+    if not found:
+        return None
+    if len(found) > 1:
+        raise InputError("a notebook cell shows two figures; give each a cell of its own, since caption and alt text belong to a cell.")
+    figure = found[0].pop(FIGURE_MIME)
+    name = figure["name"]
+    links = " · ".join(f"{{download}}`{kind.upper()} <figures/{name}.{kind}>`" for kind in ("csv", "svg", "png"))
+    cell["metadata"]["mystnb"] = {
+        "image": {"alt": figure["alt"], "width": "100%"},
+        "figure": {"name": name, "caption": f"{figure['caption']} ({links})"},
+    }
+    return name
+
+
+def _tidy(notebook: dict) -> None:
+    """Drop what differs between two runs of the same notebook (times, ids of papermill), so that nothing is rebuilt for it."""
+    notebook["metadata"].pop("papermill", None)
+    for cell in notebook["cells"]:
+        for key in ("papermill", "execution"):
+            cell["metadata"].pop(key, None)
+
+
+def _digest_of(stage: Path) -> str:
+    return digest({str(path.relative_to(stage)): digest(path.read_bytes().hex()) for path in sorted(stage.rglob("*")) if path.is_file()})
+
+
+def _jupyter_book(stage: Path) -> Path:
+    """Run Jupyter Book on the staged sources, warnings as errors; the folder of HTML."""
+    output = paths.build() / "jupyter-book"
+    log = paths.build() / "jupyter-book.log"
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(stage), "--path-output", str(output)]
+    console.print("building the pages …")
+    done = subprocess.run(
+        [*command, "-W", "-n", "--keep-going"], check=False, text=True, encoding="utf-8", errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={**os.environ, "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"},
+    )  # fmt: skip
+    log.write_text(done.stdout, encoding="utf-8")
+    if done.returncode:
+        complaints = [line for line in done.stdout.splitlines() if "WARNING" in line or "ERROR" in line]
+        raise InputError("Jupyter Book refused the pages:\n" + "\n".join(complaints or done.stdout.splitlines()[-15:]) + f"\n(whole log: {log})")
+    return output / "_build" / "html"
+
+
+def check(site: Path, figures: dict[str, list[str]]) -> None:
+    """Check a built book: every figure is there with image, alt text and its three downloads, every claim in the ledger, every link whole.
+
+    `figures` names the figures that each chapter's page must hold. Raises `InputError` with the list of what is wrong.
+    """
+    pages = {path.relative_to(site): _Page(path) for path in site.rglob("*.html") if "_static" not in path.parts}
+    wrong = []
+    for chapter, names in figures.items():
+        page = pages.get(Path("chapters") / f"{chapter}.html")
+        if page is None:
+            wrong.append(f"the page of {chapter} is missing")
+            continue
+        if not names:
+            wrong.append(f"{chapter} has no figure")
+        for name in names:
+            if name not in page.ids:
+                wrong.append(f"{chapter}: figure {name} is missing")
+            for kind in ("csv", "svg", "png"):
+                if not any(link.endswith(f"/{name}.{kind}") for link in page.links):
+                    wrong.append(f"{chapter}: figure {name} has no link to its {kind.upper()}")
+    ids = pages[Path("ledger.html")].ids if Path("ledger.html") in pages else set()
+    wrong += [f"the ledger lacks claim {claim}" for claim in ledger.claim_ids(figures) if f"claim-{claim}" not in ids]
+    for path, page in pages.items():
+        wrong += [f"{path}: an image has no alt text: {source}" for source in page.unlabelled]
+        wrong += [f"{path}: broken link {link}" for link in page.links if _broken(site, path, link, pages)]
+        wrong += [f"{path}: loads from the network: {link}" for link in page.loaded if urlsplit(link).netloc]
+    if wrong:
+        raise InputError("the built book is not whole:\n- " + "\n- ".join(sorted(set(wrong))))
+
+
+def _broken(site: Path, page: Path, link: str, pages: dict) -> bool:
+    parts = urlsplit(link)
+    if parts.scheme or parts.netloc or link.startswith("#") and not parts.fragment:
+        return False
+    target = (site / page.parent / unquote(parts.path)).resolve() if parts.path else (site / page)
+    if not target.exists():
+        return True
+    inside = pages.get(target.relative_to(site.resolve())) if target.is_relative_to(site.resolve()) else None
+    return bool(parts.fragment and inside is not None and unquote(parts.fragment) not in inside.ids)
+
+
+class _Page(HTMLParser):
+    """What a page holds: ids, links, files that it loads, images without alt text."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.ids, self.links, self.loaded, self.unlabelled = set(), [], [], []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.ids.add(given.get("id"))
+        if tag == "a" and given.get("href"):
+            self.links.append(given["href"])
+        source = given.get("src") or (given.get("href") if tag == "link" and given.get("rel") in ("stylesheet", "preload", "icon") else None)
+        if source and not source.startswith("data:"):
+            self.links.append(source)
+            self.loaded.append(source)
+        if tag == "img" and not (given.get("alt") or "").strip():
+            self.unlabelled.append(source)

@@ -1,0 +1,9 @@
+"""Runs: an experiment over a grid of parameters (`sweep`), each run under its key, in a pool of processes, kept in a store.
+
+The menu. Inside the package, import from the defining module.
+"""
+
+from ncbook.runs.plan import plan, read, sweep
+from ncbook.runs.pool import Run, SweepError, call, finish
+
+__all__ = ["Run", "SweepError", "call", "finish", "plan", "read", "sweep"]

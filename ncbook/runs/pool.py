@@ -1,0 +1,242 @@
+"""Runs in a pool of processes, each with one thread, so that a table never depends on how many run at a time."""
+
+import os
+import platform
+import resource
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache, cached_property
+from multiprocessing import get_context
+from pathlib import Path
+
+import cloudpickle
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ncbook import settings
+from ncbook.errors import InputError
+from ncbook.paths import runs, writable
+from ncbook.runs import store
+from ncbook.runs.key import code_of, name_of, run_key
+
+LONG = 300.0  # seconds that a run is expected to take, from which on it keeps checkpoints
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call of an experiment: what it computes, and roughly how long it takes on one core."""
+
+    function: Callable[..., pd.DataFrame]
+    parameters: dict
+    device: str
+    seconds: float = 1.0
+    code: str | None = None
+
+    @property
+    def experiment(self) -> str:
+        return name_of(self.function)
+
+    @cached_property  # the code may be edited while runs are at work; a run keeps the key that it was planned with
+    def key(self) -> str:
+        return run_key(self.function, self.parameters, device=self.device, code=self.code)
+
+    def __str__(self) -> str:
+        return f"{self.experiment}({', '.join(f'{k}={v!r}' for k, v in self.parameters.items())})"
+
+
+class SweepError(RuntimeError):
+    """Some runs failed; the others are kept. `failures` holds each failed run, its error and its traceback, if there is one."""
+
+    def __init__(self, failures: list[tuple[Run, str, str]], total: int):
+        self.failures = failures
+        by_error: dict[str, list[Run]] = {}
+        for run, error, _ in failures:
+            by_error.setdefault(error, []).append(run)
+        lines = [f"{error}\n" + "".join(f"  - {run}\n" for run in failed) for error, failed in by_error.items()]
+        super().__init__(f"{len(failures)} of {total} runs failed; the others are kept. " + "".join(lines).rstrip())
+
+
+def call(pickled: bytes, parameters: dict, device: str, code: str | None = None, checkpoints: Path | None = None) -> tuple[str | None, dict]:
+    """Compute one run in this process: the table as CSV, and what it took; or None, and its ``error`` and ``log``.
+
+    Importable under spawn and by other executors, and it returns texts only: whatever an experiment raises or returns, and whether or not
+    that can be pickled, it loses its own run alone. `code` is the digest that the run was planned with, where files hold the code;
+    `checkpoints` a folder from which the run goes on if it was begun before.
+    """
+    torch, start = prepare_worker(), time.perf_counter()
+    try:
+        function = cloudpickle.loads(pickled)
+        if code and code != _code_as_loaded(function):
+            raise InputError("its code was edited after the sweep began; run it again.")
+        from ncbook.training.checkpoint import kept_in
+
+        with kept_in(checkpoints):
+            text = _text(function(**parameters, device=device), parameters)
+    except (InputError, FloatingPointError) as error:  # the sentence says it all, also of a loss that is no number
+        return None, {"error": str(error), "log": ""}
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - see above
+        return None, {"error": f"{type(error).__name__}: {error}", "log": traceback.format_exc()}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    took = {
+        "seconds": round(time.perf_counter() - start, 3),
+        "peak_memory_mb": round(peak / 2**20),
+        "torch": str(torch.__version__),  # it is no plain text: unpickling it would import torch
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cpu": _cpu(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    return text, took
+
+
+def prepare_worker():
+    """Import torch with one thread, before any run's clock starts."""
+    os.environ.update(ONE_THREAD)
+    import torch
+
+    torch.set_num_threads(1)
+    return torch
+
+
+@cache
+def _cpu() -> str | None:
+    """The name of the processor, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+
+
+@cache  # a worker computes with the files as they were when it imported them
+def _code_as_loaded(function) -> str:
+    return code_of(function)
+
+
+def _text(table, parameters: dict) -> str:
+    """The CSV of what an experiment returned; an `InputError` for what a CSV would not hold."""
+    if not isinstance(table, pd.DataFrame) or table.empty:
+        raise InputError(
+            f"an experiment returns a DataFrame of at least one row, not {type(table).__name__} {table if table is None else ''}".rstrip()
+        )
+    if any(name is not None for name in table.index.names):
+        raise InputError(f"the index {', '.join(map(str, table.index.names))} of the table would be lost; return table.reset_index().")
+    if doubled := set(parameters) & set(table.columns):
+        raise InputError(f"a column of the table is named like a parameter: {', '.join(sorted(doubled))}; rename it.")
+    return store.to_csv(table)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """What starts within has one thread from its first import on: two threads beside other jobs took five times as long as one."""
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def missing(planned: list[Run]) -> list[Run]:
+    """The runs that the store does not hold yet, each once."""
+    unique = {(run.experiment, run.key): run for run in planned}
+    return [run for (experiment, key), run in unique.items() if store.read(experiment, key) is None]
+
+
+def time_limit(planned: list[Run]) -> float:
+    """Seconds after which a run counts as hanging: an hour, and twenty times what the longest should take on one core."""
+    return 3600 + 20 * max((run.seconds for run in planned), default=0)
+
+
+def finish(planned: list[Run], *, jobs: int | None = None, timeout: float | None = None, budget: float | None = None) -> int:
+    """Compute the runs that the store lacks, longest first, and keep each as it ends; returns how many that were.
+
+    After `budget` seconds it stops: what is finished is kept, what is at work is lost.
+
+    A failed, killed or overdue run (`timeout` seconds each) loses itself only: the others finish, then `SweepError` names the failed ones.
+    """
+    todo = sorted(missing(planned), key=lambda run: -run.seconds)
+    if not todo:
+        return 0
+    writable(runs())
+    from pebble import ProcessPool
+
+    failures = []
+    workers = min(settings.jobs(jobs, on=todo[0].device), len(todo))
+    console = Console(stderr=True, force_jupyter=False)  # in a notebook it would ask for ipywidgets
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    console.print(f"training {len(todo)} runs, {workers} at a time", highlight=False)
+    workers_pool = ProcessPool(workers, initializer=prepare_worker, context=get_context("spawn"))
+    with one_thread(), Progress(*columns, console=console) as bar, workers_pool as pool:
+        task = bar.add_task(todo[0].experiment.split(".")[0], total=len(todo))
+        try:
+            waiting = {pool.schedule(call, args=_order(run), timeout=timeout): run for run in todo}
+            done = 0
+            with suppress(FutureTimeout):  # the budget is spent
+                for future in as_completed(waiting, timeout=budget):
+                    run = waiting[future]
+                    if failure := _keep(run, future, timeout):
+                        failures.append((run, *failure))
+                    done += 1
+                    bar.update(task, advance=1, description=run.experiment.split(".")[0])
+            if done < len(waiting):
+                pool.stop()
+        except BaseException:
+            pool.stop()
+            raise
+    if failures:
+        raise SweepError(failures, len(todo))
+    return done
+
+
+def _order(run: Run) -> tuple:
+    """The arguments of `call` for a run."""
+    in_a_file = run.function.__module__ != "__main__"
+    checkpoints = store.checkpoints(run.experiment, run.key) if run.seconds > LONG else None
+    return cloudpickle.dumps(run.function), run.parameters, run.device, run.code if in_a_file else None, checkpoints
+
+
+def _keep(run: Run, future, timeout: float | None) -> tuple[str, str] | None:
+    """Put a run that has ended into the store; its error and log if there is nothing to put."""
+    try:
+        text, info = future.result()
+        if text is None:  # it would fail again in the same way
+            shutil.rmtree(store.checkpoints(run.experiment, run.key), ignore_errors=True)
+            return info["error"], info["log"]
+        store.write(run.experiment, run.key, text, {"parameters": run.parameters, "device": run.device, **info})
+        shutil.rmtree(store.checkpoints(run.experiment, run.key), ignore_errors=True)
+    except TimeoutError:
+        return f"it ran past its time limit of {timeout:g} s", ""
+    except BrokenProcessPool:
+        return 'the workers did not start; in a script, call sweep below `if __name__ == "__main__":`, since each of them imports it', ""
+    except Exception as error:  # noqa: BLE001 - of the pool or the disk
+        code = getattr(error, "exitcode", None)
+        if code is not None:
+            how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended by exit code {code}"
+            return f"its process was {how}" + ("; did the memory run out?" if code == -signal.SIGKILL else ""), ""
+        return f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
+    return None

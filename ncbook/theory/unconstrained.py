@@ -1,0 +1,67 @@
+"""Features and classifier without a network: cross-entropy over unit vectors, at one logit scale after another.
+
+The unconstrained features model with norms under control. One feature a class stands for all of its images: for a given classifier the loss
+of a feature has one minimum on the sphere, or none better than another, so that its images gain nothing by parting.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from scipy.special import expit, logsumexp, softmax
+
+from ncbook.errors import InputError
+from ncbook.theory.geometry import check_sizes
+
+NUDGE = 0.01
+
+
+def log_loss(weights: np.ndarray, features: np.ndarray, scale: float) -> tuple[float, np.ndarray, np.ndarray]:
+    """log of the mean cross-entropy of logits scale · w_k · h_y with w, h (C, d), and its gradients in w and h (C, d).
+
+    In log form, since at a large scale the loss itself falls below what a minimiser can see: its logarithm is about -scale · margin.
+
+    >>> line = np.array([[1.0], [-1.0]])
+    >>> round(log_loss(line, line, 1.0)[0], 6)  # log log(1 + exp(-2))
+    -2.064135
+    """
+    logits = scale * features @ weights.T  # (C, C): one row a feature
+    right = np.diag(logits)
+    others = np.where(np.eye(len(logits), dtype=bool), -np.inf, logits)
+    short = logsumexp(others, axis=1) - right  # (C,); the loss of a class is log(1 + exp(short))
+    log_losses = np.where(short < -30, short, np.log(np.logaddexp(0, np.maximum(short, -30))))
+    slope = softmax(log_losses) * np.exp(np.log(expit(np.maximum(short, -30))) - np.log(np.logaddexp(0, np.maximum(short, -30))))
+    pull = scale * slope[:, None] * (softmax(others, axis=1) - np.eye(len(logits)))
+    return float(logsumexp(log_losses) - np.log(len(logits))), pull.T @ features, pull @ weights
+
+
+def minimise(
+    dimension: int, classes: int, scales: list[float], *, generator: torch.Generator
+) -> Iterator[tuple[float, float, np.ndarray, np.ndarray]]:
+    """Minima from one random start: scale, mean cross-entropy, unit weights (C, d) and unit features (C, d), for rising scales.
+
+    Each scale goes on from the minimum before it, as norms grow in training, nudged by one part in a hundred: a symmetric minimum can be a saddle
+    at the next scale, and a method without noise would stay on it. L-BFGS on the directions of free vectors.
+    """
+    check_sizes(dimension, classes)
+    if not scales or min(scales) <= 0 or sorted(scales) != list(scales):
+        raise InputError(f"scales must be positive and rising, not {scales}.")
+    free = torch.randn(2, classes, dimension, generator=generator, dtype=torch.float64).numpy()
+
+    def objective(flat: np.ndarray, scale: float) -> tuple[float, np.ndarray]:
+        vectors = flat.reshape(2, classes, dimension)
+        lengths = np.linalg.norm(vectors, axis=2, keepdims=True)
+        units = vectors / lengths
+        value, *gradients = log_loss(*units, scale)
+        gradient = np.stack(gradients)
+        gradient = (gradient - (gradient * units).sum(2, keepdims=True) * units) / lengths  # along the sphere
+        return value / scale, gradient.ravel() / scale
+
+    for scale in scales:
+        options = {"maxiter": 5000, "maxfun": 20000, "ftol": 1e-15, "gtol": 1e-10}
+        free = free + NUDGE * torch.randn(free.shape, generator=generator, dtype=torch.float64).numpy()
+        flat = minimize(objective, free.ravel(), args=(scale,), jac=True, method="L-BFGS-B", options=options).x
+        free = flat.reshape(2, classes, dimension)
+        free /= np.linalg.norm(free, axis=2, keepdims=True)
+        yield scale, float(np.exp(log_loss(*free, scale)[0])), free[0].copy(), free[1].copy()

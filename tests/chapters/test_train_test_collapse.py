@@ -1,0 +1,75 @@
+"""The experiment of the first chapter: its grid, its table, and every profile's code path at a tiny size."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ncbook import chapters
+from ncbook.chapters.train_test_collapse.experiment import TABLES, experiment, grid, seconds
+from ncbook.errors import InputError
+from ncbook.publish.parameters import parameters as parameters_of
+
+TINY = {"epochs": 2, "train_size": 20, "common_size": 20, "measurements": 2, "batch_size": 10}
+
+
+def quick(**changes):
+    return {**grid(**parameters_of("train_test_collapse"))[0], **TINY, **changes}
+
+
+@pytest.mark.parametrize("profile", chapters.profiles())
+def test_every_profile_has_a_full_grid(profile):
+    parameters = parameters_of("train_test_collapse", profile)
+    runs = grid(**parameters)
+    swept = ("dataset", "model", "loss", "train_size")
+    assert len(runs) == parameters["seeds"] * np.prod([len(parameters[name]) for name in swept])
+    assert len({str(sorted(run.items())) for run in runs}) == len(runs)
+    assert all(seconds(run) > 0 for run in runs)
+
+
+# `paper-full` has the networks and settings of `paper`
+@pytest.mark.parametrize("profile", ["quick", "laptop", pytest.param("paper", marks=pytest.mark.slow)])
+def test_the_code_path_of_every_profile_runs_at_a_tiny_size(profile):
+    parameters = parameters_of("train_test_collapse", profile)
+    for loss in parameters["loss"]:
+        run = next(run for run in grid(**parameters) if run["loss"] == loss)
+        table = experiment(**{**run, **TINY, "dataset": "digits"})  # the network, loss, schedule and precision of the profile
+        assert table.groupby("split").epoch.apply(list).to_dict() == {"test": [0, 1, 2], "train": [0, 1, 2]}
+        measured = table[["variance_ratio", "nc1", "nc3_self_duality", "weak_nearest_mean", "weak_kmeans", "v_confused", "error"]]
+        assert np.isfinite(measured.to_numpy()).all()
+
+
+def test_smaller_training_sets_get_as_many_steps_or_epochs():
+    parameters = parameters_of("train_test_collapse", changes={"train_size": [100, 250, 1000], "epochs": 60, "batch_size": 100})
+    epochs = {equal: {run["train_size"]: run["epochs"] for run in grid(**{**parameters, "equal": equal})} for equal in ("steps", "epochs")}
+    assert epochs == {"steps": {100: 600, 250: 200, 1000: 60}, "epochs": {100: 60, 250: 60, 1000: 60}}
+
+
+def test_one_run_twice_is_the_same_table_and_another_seed_is_not():
+    one, two, other = experiment(**quick()), experiment(**quick()), experiment(**quick(seed=1))
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+    assert not np.allclose(one.variance_ratio, other.variance_ratio)
+
+
+def test_sizes_are_compared_at_the_last_epoch_at_a_common_number_of_samples():
+    table = experiment(**quick(train_size=40, common_size=20))
+    last = table[table.epoch == 2]
+    assert table[table.epoch < 2].variance_ratio_common.isna().all() and last.variance_ratio_common.notna().all()
+    assert set(last.common_n) == {2}
+
+
+def test_train_and_test_columns_agree_where_they_must():
+    table = experiment(**quick())
+    train = table[table.split == "train"]
+    np.testing.assert_allclose(train.variance_ratio, train.variance_ratio_train_means, rtol=1e-6)
+    states = table.pivot(index="epoch", columns="split", values="training_loss")
+    assert states.train.equals(states.test) and states.train.isna().tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("changes, says", [({"loss": ["hinge"]}, "cross_entropy"), ({"equal": "time"}, "'steps' or equal 'epochs'")])
+def test_a_grid_of_unknown_things_is_refused(changes, says):
+    with pytest.raises(InputError, match=says):
+        grid(**{**parameters_of("train_test_collapse"), **changes})
+
+
+def test_the_table_that_the_claims_name_is_there():
+    assert TABLES == {"collapse": (experiment, grid)}

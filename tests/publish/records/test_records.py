@@ -1,0 +1,210 @@
+"""Records and verification, through the command line: what is kept, what is refused, and what a reviewer is told."""
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from checkouts import BOOK
+from conftest import CHAPTER, TINY
+
+from ncbook.publish import records
+from ncbook.publish.parameters import parameters as parameters_of
+from ncbook.publish.verify import NARROWER, _expanded, _gap, _loose, _same_epochs
+from ncbook.runs import store
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_record_says_where_it_comes_from(recorded):
+    known = json.loads((recorded.of_laptop / "provenance.json").read_text())
+    assert known["chapter"] == CHAPTER and known["profile"] == "laptop"
+    assert known["parameters"]["train_size"] == [50]
+    assert known["tables"]["collapse"]["runs"] == 2
+    assert set(known["data"]) == {"digits"}
+    assert known["core_seconds"] > 0 and known["peak_memory_mb"] > 50
+    assert sorted(known["files"]) == ["collapse.csv.gz", "runs.csv.gz"]
+    assert f"{CHAPTER} (laptop): recorded in" in recorded.said
+    # gzip keeps the time of writing unless told not to: then the same table would be another file each time
+    assert (recorded.of_laptop / "collapse.csv.gz").read_bytes()[4:8] == b"\0\0\0\0"
+    assert not [p for p in recorded.of_laptop.parent.iterdir() if p.name.startswith(".")]
+
+
+def test_recording_again_changes_no_table(copy, recorded):
+    before = (recorded.of_laptop / "collapse.csv.gz").read_bytes()
+    shutil.copytree(recorded.root / "data" / "runs", copy.root / "data" / "runs")
+    copy.says("record", "--profile", "laptop")
+    assert (copy.of_laptop / "collapse.csv.gz").read_bytes() == before
+
+
+def test_from_a_record_nothing_is_trained_and_nothing_differs(copy):
+    said = copy.says("run", "--profile", "laptop", "--from", "record")
+    assert "training" not in said and "executed" in said
+    assert copy.drawn("laptop", CHAPTER) == copy.first
+    assert not list((copy.root / "data").glob("runs/*/*"))
+    page = json.loads((copy.root / f"book/_build/laptop/{CHAPTER}/provenance.json").read_text())
+    assert "nothing that computes it has changed since" in page["record"]
+    assert "up to date" in copy.says("run", "--profile", "laptop", "--from", "record")
+
+
+def test_a_grid_that_differs_is_refused(copy):
+    copy.laptop(**{**TINY, "train_size": [60]})
+    said = copy.says("run", "--profile", "laptop", "--from", "record", code=2)
+    assert "does not hold the runs" in said and "recorded with train_size=[50], now [60]" in said
+
+
+def alter(record: Path, row: int = 5, column: str = "nc1") -> tuple[float, float]:
+    """Change one number in its last digits, and only it."""
+    path = record / "collapse.csv.gz"
+    lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+    place = lines[0].split(",").index(column)
+    cells = lines[row + 1].split(",")
+    was, cells[place] = cells[place], repr(float(cells[place]) * (1 + 1e-9))
+    lines[row + 1] = ",".join(cells)
+    path.write_bytes(gzip.compress(("\n".join(lines) + "\n").encode(), mtime=0))
+    return float(was), float(cells[place])
+
+
+def test_verify_reports_an_untouched_record_as_exact(copy):
+    said = copy.says("verify", "--profile", "laptop")
+    assert "exact" in said and "all 1 tables hold" in said
+    report = json.loads((copy.root / "book/_build/verify/laptop/report.json").read_text())
+    assert report["holds"] and report["tables"][0]["by"] == "exact" and report["tables"][0]["cells"] > 100
+    assert "Every table holds." in (copy.root / "book/_build/verify/laptop/report.html").read_text()
+    assert not list((copy.root / "data").glob("runs/*/*"))  # the cache is neither used nor filled
+    assert not list((copy.root / "book/_build/elsewhere").iterdir())
+
+
+def test_verify_names_the_cell_that_was_altered(copy):
+    was, now = alter(copy.of_laptop)
+    said = copy.says("verify", "--profile", "laptop", code=1)
+    assert "collapse.csv.gz was edited after it was recorded" in said
+    assert f"nc1 recorded {now!r}, here {was!r}" in said
+    assert "dataset=digits, model=mlp, loss=squared, seed=0" in said
+    assert said.count("nc1 recorded") == 1  # and no other
+
+
+def package_with(place: Path, body: str) -> str:
+    """A copy of the package whose variance ratio has this `body`, in which ``right`` is the true one."""
+    package = place / "package" / "ncbook"
+    shutil.copytree(BOOK / "ncbook", package)
+    formula = package / "metrics" / "collapse.py"
+    text = formula.read_text()
+    assert "def variance_ratio(" in text
+    formula.write_text(text + f"\n\nright = variance_ratio\n\n\ndef variance_ratio(*a, **k):\n    {body}\n")
+    return str(package.parent)
+
+
+def test_verify_sees_a_changed_metric(copy, tmp_path):
+    changed = package_with(tmp_path, "return 1.001 * right(*a, **k)")
+    said = copy.says("verify", "--profile", "laptop", code=1, PYTHONPATH=changed)
+    assert "variance_ratio recorded" in said and "tables do not hold" in said
+    if narrower := narrower_set():  # where rounding differs as well, and the bands are what it is compared by
+        said = copy.says("verify", "--profile", "laptop", code=1, PYTHONPATH=changed, **narrower)
+        assert "variance_ratio recorded" in said and " nc1 recorded" not in said
+    page = copy.says("run", "--profile", "laptop", "--from", "record", PYTHONPATH=changed)
+    assert "executed" in page
+    lines = json.loads((copy.root / f"book/_build/laptop/{CHAPTER}/provenance.json").read_text())
+    assert "of 2 of 2 runs has changed since" in lines["record"]
+
+
+def test_a_run_that_fails_is_a_miss_with_its_reason(copy, tmp_path):
+    said = copy.says("verify", "--profile", "laptop", code=1, PYTHONPATH=package_with(tmp_path, 'raise ValueError("no such thing")'))
+    assert "MISS" in said and "seed=0: ValueError: no such thing" in said and "Traceback" not in said
+
+
+def narrower_set() -> dict[str, str] | None:
+    import torch
+
+    return NARROWER.get(torch.backends.cpu.get_cpu_capability())
+
+
+def test_another_instruction_set_is_within_the_band(copy):
+    if not (narrower := narrower_set()):
+        pytest.skip("this processor has no narrower instruction set to compare with")
+    known = json.loads((copy.of_laptop / "provenance.json").read_text())["tables"]["collapse"]["bands"]
+    assert "nc1" in known and "epoch" not in known
+    assert "within its band" in copy.says("verify", "--profile", "laptop", **narrower)
+    report = json.loads((copy.root / "book/_build/verify/laptop/report.json").read_text())
+    assert report["tables"][0]["by"] == "band"
+
+
+def test_budget_keeps_what_is_finished(copy):
+    copy.laptop(**{**TINY, "seeds": 40, "epochs": 60})
+    said = copy.says("train", "--profile", "laptop", "--budget", "12s", code=3)
+    done = [int(word) for word in said.split() if word.isdigit()]
+    kept = len(list((copy.root / "data" / "runs").glob("*/*/run.json")))
+    assert f"{kept} of 40 runs are finished" in said and 0 <= kept < 40, done
+    assert not list((copy.root / "data" / "runs").glob("*/.*-*"))
+
+
+def test_runs_of_another_machine_are_merged(copy, recorded, tmp_path):
+    theirs = tmp_path / "theirs"
+    shutil.copytree(recorded.root / "data" / "runs", theirs)
+    broken = min(theirs.glob("*/*")) / "table.csv"
+    content = broken.read_bytes()
+    broken.write_bytes(content[: len(content) // 2])
+    said = copy.says("runs", "import", str(theirs), code=1)
+    assert "1 runs taken, 0 known already, 1 left out" in said and str(broken.parent) in said
+    broken.write_bytes(content)
+    assert "1 runs taken, 1 known already" in copy.says("runs", "import", str(theirs))
+    assert "training" not in copy.says("run", "--profile", "laptop")
+
+
+def test_runs_of_a_gpu_are_recorded_and_shown_where_there_is_none(copy, recorded, monkeypatch):
+    """The runs are this machine's, under the key, and with the words, of a GPU's: what `ncbook runs import` takes over."""
+    monkeypatch.setenv("NCBOOK_ROOT", str(copy.root))
+    parameters = parameters_of(CHAPTER, "laptop")
+    (runs,) = records.planned(CHAPTER, parameters).values()
+    for run in runs:
+        source = recorded.root / "data" / "runs" / run.experiment / run.key
+        info = {k: v for k, v in json.loads((source / "run.json").read_text()).items() if k != "sha256"}
+        info |= {"device": "cuda", "gpu": "A GPU of theirs"}
+        store.write(run.experiment, records.key_on(run, "cuda"), (source / "table.csv").read_text(), info)
+    copy.says("record", "--profile", "laptop")
+    said = copy.says("run", "--profile", "laptop", "--from", "record")
+    assert "training" not in said and copy.drawn("laptop", CHAPTER) == copy.first
+    page = json.loads((copy.root / f"book/_build/laptop/{CHAPTER}/provenance.json").read_text())
+    assert page["trained on"] == "A GPU of theirs" and "nothing that computes it has changed since" in page["record"]
+    report = copy.says("verify", "--profile", "laptop")
+    assert "within its intervals" in report
+
+
+def test_the_ledger_marks_other_profiles(copy):
+    from ncbook.publish.ledger import _marks
+
+    others = [("laptop", "contradicted"), ("quick", "inconclusive")]
+    assert _marks({"verdict": "supported"}, others) == "; **laptop ✘**; quick ?"
+    assert _marks({"verdict": "inconclusive"}, others) == "; laptop ✘; quick ?"
+
+
+def test_gaps():
+    a, b = np.array([1.0, np.nan, 2.0, 0.0]), np.array([1.0, np.nan, 4.0, 1.0])
+    assert _gap("nc1", a, b, positive=False).tolist() == [0.0, 0.0, 2.0, 1.0]
+    assert _gap("nc1", a[:3], b[:3], positive=True)[2] == pytest.approx(np.log10(2))
+    assert np.isinf(_gap("nc1", np.array([np.nan]), np.array([1.0]), positive=False)).all()
+    assert np.isinf(_gap("layer", np.array(["a"], dtype=object), np.array(["b"], dtype=object), positive=False)).all()
+
+
+def test_rows_are_compared_at_the_same_epoch():
+    was = pd.DataFrame({"epoch": [0, 5, 7, 9], "v": [1.0, 2.0, 3.0, 4.0]})  # the terminal phase began in epoch 7, there in epoch 6
+    now = pd.DataFrame({"epoch": [0, 5, 6, 9], "v": [1.0, 2.0, 2.5, 4.0]})
+    for part in _same_epochs(was, now):
+        assert part.to_dict("list") == {"epoch": [0, 5, 9], "v": [1.0, 2.0, 4.0]}
+
+
+def test_a_band_that_allows_anything_is_not_used():
+    table = pd.DataFrame({"nc1": [1e-4, 1e-2, 1.0], "accuracy": [0.2, 0.6, 1.0], "loss": [0.1, 1.0, 10.0], "constant": [3.0, 3.0, 3.0]})
+    # ten times the band, against a quarter of 4 decades, of 0.8, of 2 decades, and of nothing
+    assert _loose(table, {"not there": 0.1, "nc1": 0.11, "accuracy": 0.01, "loss": 0.04, "constant": 0.01}) == {"nc1", "constant"}
+
+
+def test_a_spectrum_in_a_text_is_compared_number_by_number():
+    table = pd.DataFrame({"name": ["mlp", "cnn 2"], "spectrum": ["1 0.5 0.25", "1 0.4"], "value": [1.0, 2.0]})
+    wide = _expanded(table)
+    assert wide.columns.tolist() == ["name", "value", "spectrum 1", "spectrum 2", "spectrum 3"]
+    assert wide["spectrum 2"].tolist() == [0.5, 0.4] and np.isnan(wide["spectrum 3"][1])
+    assert _expanded(wide).equals(wide)

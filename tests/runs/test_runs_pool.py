@@ -1,0 +1,215 @@
+"""Real pools of processes: the same tables whatever JOBS is, and a failed run that loses itself only."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from toy_experiments import faulty, notebook, slow, wave
+
+from ncbook.errors import InputError
+from ncbook.publish.parameters import parameters
+from ncbook.runs import SweepError, finish, plan, read, store, sweep
+from ncbook.runs.pool import LONG, call, missing, one_thread
+
+GRID = [{"name": name, "seed": seed, "note": None} for name in ("a", "b") for seed in range(3)]
+
+
+def calls(home: Path) -> list[str]:
+    return sorted((home / "log").read_text().split("\n")[:-1]) if (home / "log").exists() else []
+
+
+def contents(home: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(home)): p.read_bytes() for p in sorted((home / "data" / "runs").rglob("table.csv"))}
+
+
+def test_tables_are_the_same_for_any_number_of_jobs_and_each_run_is_computed_once(home, monkeypatch):
+    threads = os.environ.get("OMP_NUM_THREADS")
+    alone = sweep(wave, GRID, jobs=1)
+    assert len(calls(home)) == 6
+    again = sweep(wave, GRID, jobs=2)
+    assert len(calls(home)) == 6  # nothing was computed again
+    first = contents(home)
+
+    damaged = home / min(first)
+    damaged.write_bytes(first[min(first)].replace(b"e-", b"e+", 1))
+    more = sweep(wave, [*GRID, {"name": "c", "seed": 0, "note": None}], jobs=1)
+    assert len(calls(home)) == 8  # the new run, and the damaged one
+    assert calls(home)[-1] == "c 0"
+    assert len(more) == len(alone) + 40
+    assert first.items() < contents(home).items()
+    back = sweep(wave, GRID)
+    assert len(calls(home)) == 8  # a smaller grid again: nothing to do
+
+    monkeypatch.setenv("NCBOOK_ROOT", str(home / "second"))
+    (home / "second").mkdir()
+    parallel = sweep(wave, GRID, jobs=2)
+    assert len(calls(home)) == 14
+    second = contents(home / "second")
+    assert second == first  # byte for byte
+    for other in (again, back, parallel):
+        pd.testing.assert_frame_equal(alone, other, check_exact=True)
+        assert store.to_csv(alone) == store.to_csv(other)
+    assert list(alone.columns[:4]) == ["name", "seed", "note", "step"]
+    assert alone["note"].isna().all()
+    assert set(alone["text"]) == {"nan"}
+    assert [run["parameters"]["seed"] for run in alone.attrs["runs"]] == [0, 1, 2, 0, 1, 2]
+    assert os.environ.get("OMP_NUM_THREADS") == threads  # the notebook's own later work keeps its threads
+
+
+def test_failed_runs_lose_themselves_only_and_only_they_are_computed_again(home):
+    failing = ["raise", "input", "unpicklable", "kill", "hang", "exit", "timeout", "empty", "index", "doubled", "number"]
+    grid = [{"how": how, "seed": 0} for how in [*failing, "fine"]] + [{"how": "fine", "seed": 1}, {"how": "raise", "seed": 7}]
+    with pytest.raises(SweepError) as caught:
+        sweep(faulty, grid, jobs=2, timeout=4)
+    assert calls(home) == ["fine 0", "fine 1"]
+    assert [r.parameters for r in missing(plan(faulty, grid))] == [p for p in grid if p["how"] != "fine"]
+    errors = {run.parameters["how"]: error for run, error, _ in caught.value.failures if run.parameters["seed"] == 0}
+    assert errors == {
+        "raise": "ZeroDivisionError: seed 0 is unlucky",
+        "input": "the picture is damaged; fetch it again.",
+        "unpicklable": "Unpicklable: this and that",
+        "kill": "its process was killed by SIGKILL; did the memory run out?",
+        "hang": "it ran past its time limit of 4 s",
+        "exit": "SystemExit: 3",
+        "timeout": "TimeoutError: the network is slow",
+        "empty": "an experiment returns a DataFrame of at least one row, not DataFrame",
+        "index": "the index epoch of the table would be lost; return table.reset_index().",
+        "doubled": "a column of the table is named like a parameter: seed; rename it.",
+        "number": "an experiment returns a DataFrame of at least one row, not float",
+    }
+    text = str(caught.value)
+    assert text.startswith("12 of 14 runs failed; the others are kept.")
+    for how in failing:
+        assert f"toy_experiments.faulty(how='{how}', seed=0)" in text
+    logs = {run.parameters["how"]: log for run, _, log in caught.value.failures}
+    assert 'raise ZeroDivisionError(f"seed {seed} is unlucky")' in logs["raise"]
+    assert logs["input"] == ""  # its sentence says it all
+
+    (home / "cured").touch()
+    table = sweep(faulty, [p for p in grid if p["how"] != "doubled"], jobs=2, timeout=60)
+    assert calls(home).count("fine 0") == 1
+    assert calls(home).count("fine 1") == 1
+    assert len(table) == 13 * 40
+
+
+def test_a_function_of_a_notebook_cell(home):
+    space = notebook(
+        "import numpy as np\nimport pandas as pd\n",
+        "def double(x):\n    return 2 * x\n",
+        "class Error(Exception): pass\n",
+        (
+            "def mine(*, seed, device):\n    if seed == 2:\n        raise ValueError('two')\n"
+            "    return pd.DataFrame({'value': [double(v) for v in np.arange(3) + seed]})\n"
+        ),
+    )
+    table = sweep(space["mine"], [{"seed": 0}, {"seed": 1}], jobs=1)
+    assert table.value.tolist() == [0, 2, 4, 2, 4, 6]
+    assert (home / "data" / "runs" / "__main__.mine").is_dir()
+
+
+def test_what_cannot_run_is_said_before_anything_starts(home):
+    def no_device(*, seed):
+        return None
+
+    cases = [
+        (wave, [], "the grid of wave is empty"),
+        (wave, [{"name": "a"}], r"wave\(name='a'\) cannot be called: missing a required .*argument: 'seed'"),
+        (wave, [{"name": "a", "seed": 0, "speed": 3}], "unexpected keyword argument 'speed'"),
+        (no_device, [{"seed": 0}], "unexpected keyword argument 'device'; a run gets the grid's parameters and device='cpu'"),
+        (wave, [{"name": "a", "seed": 0}] * 2, r"the grid has this run twice: toy_experiments.wave\(name='a', seed=0\)"),
+        (wave, [{"name": "a", "seed": float("nan")}], "parameters must be numbers"),
+        (print, [{"seed": 0}], "made by `def`"),
+    ]
+    for function, grid, message in cases:
+        with pytest.raises(InputError, match=message):
+            sweep(function, grid)
+    for bad in (0, -1):
+        with pytest.raises(InputError, match="use a whole number of at least 1"):
+            sweep(wave, [{"name": "a", "seed": 0}], jobs=bad)
+    assert not (home / "data" / "runs").exists() or not any((home / "data" / "runs").iterdir())
+
+
+def test_an_unwritable_data_folder_is_one_sentence(home):
+    (home / "data").write_text("in the way")
+    with pytest.raises(InputError, match=r"cannot write to .*data/runs \("):
+        sweep(wave, [{"name": "a", "seed": 0}])
+    assert (home / "data").read_text() == "in the way"
+
+
+def test_code_edited_between_planning_and_running_is_not_kept(home):
+    import cloudpickle
+
+    text, info = call(cloudpickle.dumps(wave), {"name": "a", "seed": 0}, "cpu", "another")
+    assert text is None
+    assert info == {"error": "its code was edited after the sweep began; run it again.", "log": ""}
+    assert calls(home) == []
+
+
+def test_reading_what_is_not_there_says_so(home):
+    with pytest.raises(InputError, match=r"wave\(name='a', seed=0\) is not in the store; run the sweep first"):
+        read(plan(wave, [{"name": "a", "seed": 0}]))
+    assert finish([]) == 0
+
+
+def test_a_plan_knows_how_long_the_runs_of_a_chapter_take():
+    """What decides on checkpoints, and on when a run hangs: also in a notebook that is opened without `make`."""
+    from ncbook.chapters.wide_networks import experiment as chapter
+
+    grid = chapter.heads_grid(**parameters("wide_networks", "paper"))[-1:]
+    assert plan(chapter.experiment, grid, device="cpu")[0].seconds == chapter.seconds(grid[0]) > LONG
+
+
+def test_threads_are_restored(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    with one_thread():
+        assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "1"
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert "MKL_NUM_THREADS" not in os.environ
+
+
+@pytest.mark.slow
+def test_an_interrupt_keeps_what_is_finished(home):
+    script = "from toy_experiments import slow; from ncbook.runs import sweep; sweep(slow, [{'seed': s} for s in range(3)], jobs=1)"
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a test run in the background was told to ignore it
+    run = subprocess.Popen(
+        [sys.executable, "-c", script], env=env, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=listen  # noqa: PLW1509
+    )
+    while len(calls(home)) < 2:
+        time.sleep(0.1)
+    time.sleep(1)
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to the workers as well
+    _, errors = run.communicate(timeout=30)
+    assert run.returncode not in (0, None)
+    assert "KeyboardInterrupt" in errors
+    assert [r.parameters["seed"] for r in missing(plan(slow, [{"seed": s} for s in range(3)]))] == [2]
+
+
+@pytest.mark.slow
+def test_a_script_without_a_main_guard(home):
+    script = home / "mine.py"
+    script.write_text(
+        textwrap.dedent("""
+        import pandas as pd
+        from ncbook.runs import sweep
+
+        def f(*, seed, device):
+            return pd.DataFrame({"value": [seed]})
+
+        print(sweep(f, [{"seed": s} for s in range(2)], jobs=1).value.tolist())
+        """)
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert 'call sweep below `if __name__ == "__main__":`' in done.stderr
+    script.write_text(script.read_text().replace("print(", 'if __name__ == "__main__":\n    print('))
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[0, 1]\n"

@@ -1,0 +1,109 @@
+"""A run is in the store completely or not at all."""
+
+import json
+import math
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ncbook.runs import store
+
+TABLE = pd.DataFrame({"epoch": [1, 2], "value": [0.1 + 0.2, float("nan")], "name": ["nan", 'a,b\n"c"']})
+INFO = {"seconds": 1.5, "device": "cpu", "parameters": {"seed": 0}}
+
+
+@pytest.fixture
+def entry(home):
+    store.write("toy", "k1", store.to_csv(TABLE), INFO)
+    return store.folder("toy", "k1")
+
+
+def test_what_is_written_is_read_back_to_the_last_digit(entry):
+    table, info = store.read("toy", "k1")
+    pd.testing.assert_frame_equal(table, TABLE, check_exact=True)
+    assert info == INFO
+    assert store.to_csv(table) == store.to_csv(TABLE)
+    assert sorted(p.name for p in entry.parent.iterdir()) == ["k1"]  # nothing is left beside it
+
+
+@pytest.mark.parametrize("name", ["table.csv", "run.json"])
+def test_a_file_cut_anywhere_or_missing_is_not_read(entry, name):
+    file = entry / name
+    whole = file.read_bytes()
+    for length in range(len(whole.rstrip())):
+        file.write_bytes(whole[:length])
+        assert store.read("toy", "k1") is None, length
+    file.unlink()
+    assert store.read("toy", "k1") is None
+
+
+@pytest.mark.parametrize("name", ["table.csv", "run.json"])
+def test_any_altered_byte_is_noticed(entry, name):
+    file = entry / name
+    whole = file.read_bytes()
+    for place in range(len(whole)):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        found = store.read("toy", "k1")
+        # between the tokens of JSON a byte may turn into another blank: what is read is then still what was written
+        assert found is None or (found[1] == INFO and store.to_csv(found[0]) == store.to_csv(TABLE)), place
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "{}", '{"sha256": 3}', "\udcff"])
+def test_a_strange_run_json_is_not_read(entry, content):
+    (entry / "run.json").write_bytes(content.encode(errors="surrogateescape"))
+    assert store.read("toy", "k1") is None
+
+
+def test_a_damaged_entry_is_replaced(entry):
+    (entry / "table.csv").write_text("epoch,value\n1,2\n")
+    assert store.read("toy", "k1") is None
+    store.write("toy", "k1", store.to_csv(TABLE), INFO)
+    assert store.read("toy", "k1")[1] == INFO
+
+
+def test_a_run_that_another_process_kept_meanwhile_is_left_alone(entry):
+    store.write("toy", "k1", store.to_csv(TABLE.head(1)), INFO)
+    assert len(store.read("toy", "k1")[0]) == 2
+
+
+@pytest.mark.parametrize(("module", "function", "call"), [(os, "fsync", 1), (os, "fsync", 2), (Path, "rename", 1)])
+def test_an_interrupted_write_leaves_nothing_that_is_read(home, monkeypatch, module, function, call):
+    calls, real = [], getattr(module, function)
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(module, function, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.write("toy", "k2", store.to_csv(TABLE), INFO)
+    monkeypatch.undo()
+    os.environ["NCBOOK_ROOT"] = str(home)
+    try:
+        assert store.read("toy", "k2") is None
+        assert list((home / "data" / "runs" / "toy").iterdir()) == []
+    finally:
+        del os.environ["NCBOOK_ROOT"]
+
+
+def test_a_write_cut_off_by_the_power_leaves_nothing_that_is_read(home):
+    aside = home / "data" / "runs" / "toy" / ".k3-0123abcd"  # what a killed process leaves behind
+    aside.mkdir(parents=True)
+    (aside / "table.csv").write_text(store.to_csv(TABLE))
+    assert store.read("toy", "k3") is None
+    store.write("toy", "k3", store.to_csv(TABLE), INFO)
+    assert store.read("toy", "k3") is not None
+
+
+def test_run_json_is_json_that_people_can_read(entry):
+    assert json.loads((entry / "run.json").read_text())["parameters"] == {"seed": 0}
+
+
+def test_large_mixed_columns_read_the_same_whatever_their_length():
+    mixed = pd.DataFrame({"a": ["1"] * 300_000 + ["x"]})  # pandas would guess the type chunk by chunk, and warn
+    assert store.from_csv(store.to_csv(mixed)).a.map(type).unique().tolist() == [str]
+    assert math.isnan(store.from_csv('a\n1\n\n""\n').a.iloc[-1])
