@@ -22,7 +22,7 @@ NCBOOK := $(RUN) -m ncbook
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help book figures record verify publish test test-all bench lab serve clean
+.PHONY: help book figures record verify publish test test-all lint bench lab serve clean
 .SUFFIXES:
 
 help:
@@ -34,6 +34,7 @@ help:
 	@echo "make verify            train a profile again and compare every number with the record (CHAPTER=one of them)"
 	@echo "make record            keep a profile's finished tables in data/results (CHAPTER=one of them)"
 	@echo "make publish           the book from the largest records, without training"
+	@echo "make lint              that the package's imports point one way"
 	@echo "make bench             speed of the metrics against the textbook version"
 	@echo "make lab               JupyterLab in the book's environment"
 	@echo "make serve             the built book on http://localhost:8000"
@@ -70,6 +71,9 @@ test: $(STAMP)
 
 test-all: test
 	@$(PYTEST) -m slow
+
+lint: $(STAMP)
+	@$(RUN) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 bench: $(STAMP)
 	@for benchmark in tests/benchmarks/bench_*.py; do $(RUN) $$benchmark || exit 1; done
