@@ -60,12 +60,13 @@ class Checkout:
         (self.root / "book" / "chapters" / f"{name}.ipynb").write_text(json.dumps(content))
 
     def profile(self, name: str, **chapters: dict) -> None:
-        """Set a profile's parameters for chapters; for none, the profile is there and changes nothing."""
-        for chapter, parameters in (chapters or {"another": {}}).items():
-            path = self.root / CHAPTERS / chapter / "profiles.yml"
+        """Set what a profile changes: these parameters of these chapters and nothing else."""
+        folder = self.root / CHAPTERS
+        for chapter in {*chapters, "another", *(path.parent.name for path in folder.glob("*/profiles.yml"))}:
+            path = folder / chapter / "profiles.yml"
             path.parent.mkdir(parents=True, exist_ok=True)
             before = yaml.safe_load(path.read_text()) if path.is_file() else {}
-            path.write_text(yaml.safe_dump({**before, name: parameters}, sort_keys=False))
+            path.write_text(yaml.safe_dump({**before, name: chapters.get(chapter, {})}, sort_keys=False))
 
     def record(self, profile: str, chapter: str) -> None:
         """Take over a record of the repository."""

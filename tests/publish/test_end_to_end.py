@@ -13,7 +13,7 @@ from checkouts import TINY
 from filelock import FileLock
 
 from ncbook import cli
-from ncbook.claims.registry import load
+from ncbook.chapters import claims as claims_of
 from ncbook.publish import execute
 from ncbook.runs import finish
 
@@ -130,7 +130,7 @@ def test_the_real_chapter_has_its_figures_captions_and_verdicts(built, folder):
     assert not [o for o in outputs if o.get("name") == "stderr"]  # no warning on the page
     kept = json.loads((folder / REAL / "verdicts.json").read_text())
     assert kept["profile"] == "tiny"
-    claims = [claim.id for claim in load() if claim.chapter == REAL]
+    claims = [claim.id for claim in claims_of(REAL)]
     assert [v["id"] for v in kept["verdicts"]] == claims
     assert {v["verdict"] for v in kept["verdicts"]} == {"not measured"}  # two seeds give no verdict
 
