@@ -74,7 +74,7 @@ def _repair(dataset: DatasetSpec) -> str:
     return f"`ncbook data fetch {dataset.name}` replaces it"
 
 
-def check(name: str, root: str | os.PathLike | None = None) -> list[Path]:
+def check(name: str | DatasetSpec, root: str | os.PathLike | None = None) -> list[Path]:
     """Read every file of a set and compare size and md5 with the published ones; the files, or an `InputError` that names the first bad.
 
     For ``folder:PATH`` the layout is checked here and each image when it is decoded.
@@ -138,7 +138,7 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
 
 def _folder_fingerprint(dataset: DatasetSpec, root: str | os.PathLike | None) -> str:
     top = data_root(root) / Path(dataset.path).expanduser()
-    files = {str(p.relative_to(top)): p for p in check(dataset.name, root)}
+    files = {str(p.relative_to(top)): p for p in check(dataset, root)}
     stats = {name: p.stat() for name, p in files.items()}
     # the change time also moves when a file is altered and its modification time set back
     stamp = _sha256(json.dumps([[name, s.st_size, s.st_mtime_ns, s.st_ctime_ns] for name, s in stats.items()]).encode())

@@ -23,7 +23,7 @@ from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text
 from ncbook.errors import InputError
 from ncbook.publish import notebooks
 from ncbook.publish.parameters import parameters
-from ncbook.runs.code import PACKAGE, module_code
+from ncbook.runs.code import PACKAGE, files_of, module_code
 from ncbook.runs.digest import canonical, digest
 from ncbook.runs.key import data_fingerprints, torch_version
 
@@ -57,10 +57,8 @@ class Chapter:
                 "profile": self.profile,
                 "tables": self._record_digest() if self.recorded else data_fingerprints(self.parameters),
                 "experiment": _code(PACKAGE / "chapters" / self.name / "experiment.py"),
-                "figures": module_code(PACKAGE / "publish" / "figures.py"),
-                "provenance": module_code(PACKAGE / "publish" / "provenance.py"),
                 "quantities": _code(PACKAGE / "chapters" / self.name / "quantities.py"),
-                "rule": module_code(PACKAGE / "publish" / "judge.py"),
+                "imports": sorted(module_code(file) for file in files_of(notebooks.imports(self.name), ours=False)),
                 "claims": entries(self.name),
                 "device": settings.device(),
                 "torch": torch_version(),

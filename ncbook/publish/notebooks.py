@@ -2,12 +2,14 @@
 
 import ast
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
 
 from ncbook.errors import InputError, unknown
 from ncbook.paths import root
+from ncbook.runs.code import imports_of
 
 
 def notebook(chapter: str) -> Path:
@@ -58,3 +60,13 @@ def defaults(chapter: str) -> dict:
             except (SyntaxError, ValueError, AttributeError) as error:
                 raise InputError(f"{notebook(chapter)}: the cell of parameters takes lines `name = value` only ({error}).") from error
     raise InputError(f"{notebook(chapter)} has no cell tagged 'parameters'.")
+
+
+def imports(chapter: str) -> list[str]:
+    """The names of the modules that the cells of a notebook import. A cell that is no plain Python is left out: its kernel says what is wrong."""
+    names = []
+    for cell in _cells(chapter):
+        if cell["cell_type"] == "code":
+            with suppress(SyntaxError):
+                names += imports_of(ast.parse(cell["source"]))
+    return sorted(set(names))

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from importlib import import_module
 from inspect import signature
 
 import pandas as pd
@@ -11,30 +10,27 @@ from ncbook import settings
 from ncbook.errors import InputError
 from ncbook.runs import store
 from ncbook.runs.digest import canonical
-from ncbook.runs.key import check_function, code_of
+from ncbook.runs.durations import expected
+from ncbook.runs.key import check_function, code_of, name_of
 from ncbook.runs.pool import Run, finish
 
 
 def plan(function: Callable, grid: list[dict], *, device: str | None = None) -> list[Run]:
-    """The runs of a grid, an `InputError` where one cannot run.
-
-    What each takes on one core is the estimate ``seconds(parameters)`` of the function's module, where that is an experiment of the book.
-    """
+    """The runs of a grid, each with the time that it should take (see `ncbook.runs.durations`); an `InputError` where one cannot run."""
     check_function(function)
-    ours = function.__module__.startswith("ncbook.chapters.")
-    seconds = getattr(import_module(function.__module__), "seconds", None) if ours else None
     if not grid:
         raise InputError(f"the grid of {function.__qualname__} is empty; give at least one value of each parameter.")
-    device, code, runs, seen = settings.device(device), code_of(function), [], set()
-    for parameters in grid:
-        run = Run(function, canonical(parameters), device, seconds(parameters) if seconds else 1.0, code)
+    device, code, runs, keys = settings.device(device), code_of(function), [], set()
+    grid = [canonical(parameters) for parameters in grid]
+    for parameters, seconds in zip(grid, expected(name_of(function), grid, device), strict=True):
+        run = Run(function, parameters, device, seconds, code)
         try:
             signature(function).bind(**run.parameters, device=device)
         except TypeError as error:
             raise InputError(f"{run} cannot be called: {error}; a run gets the grid's parameters and device={device!r}.") from error
-        if run.key in seen:
+        if run.key in keys:
             raise InputError(f"the grid has this run twice: {run}; remove the doubled value.")
-        seen.add(run.key)
+        keys.add(run.key)
         runs.append(run)
     return runs
 

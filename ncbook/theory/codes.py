@@ -17,6 +17,7 @@ from scipy.optimize import linprog
 from ncbook import paths
 from ncbook.errors import InputError
 from ncbook.seeds import child_seed
+from ncbook.simplex import helmert
 from ncbook.theory.geometry import check_sizes, largest_cosine
 
 
@@ -30,11 +31,7 @@ def simplex(classes: int, dimension: int | None = None) -> np.ndarray:
     check_sizes(dimension, classes)
     if dimension < classes - 1:
         raise InputError(f"a simplex of {classes} vectors needs {classes - 1} dimensions, not {dimension}.")
-    vectors = np.zeros((classes, dimension))
-    for k in range(1, classes):  # the columns of a Helmert matrix
-        vectors[:k, k - 1] = 1 / math.sqrt(k * (k + 1))
-        vectors[k, k - 1] = -k / math.sqrt(k * (k + 1))
-    return vectors / math.sqrt(1 - 1 / classes)
+    return helmert(classes, dimension) / math.sqrt(1 - 1 / classes)
 
 
 def polygon(classes: int) -> np.ndarray:

@@ -96,7 +96,7 @@ def train(
         model.eval()
         yield State(**state)
     reached = checkpoint.resume()
-    state = State(**reached) if reached else State(0, float("nan"), error(model.eval(), dataset), None)
+    state = State(**reached) if reached else State(0, float("nan"), error(model.eval(), dataset.train), None)
     if not reached and 0 in stops:
         checkpoint.save(asdict(state), measured=True)
         yield state
@@ -121,7 +121,7 @@ def train(
         measured, train_error = epoch in stops or epoch == end, float("nan")
         if terminal is None or measured:  # once the terminal phase has begun, only measurements need the error
             _mode(model, training=False)
-            train_error = error(model, dataset)
+            train_error = error(model, dataset.train)
             if terminal is None and train_error == 0:
                 measured, terminal = True, epoch
         state = State(epoch, mean_loss, train_error, terminal)
@@ -136,11 +136,19 @@ def _mode(model: nn.Module, *, training: bool) -> None:
         model.train(training)
 
 
+def error(model: nn.Module, split) -> float:
+    """Share of a split that the model, as it stands, classifies wrongly."""
+    return _wrong(model, split) / len(split.labels)
+
+
+def accuracy(model: nn.Module, split) -> float:
+    """Share of a split that the model, as it stands, classifies correctly."""
+    return (len(split.labels) - _wrong(model, split)) / len(split.labels)
+
+
 @torch.no_grad()
-def error(model: nn.Module, dataset) -> float:
-    """Share of ``dataset.train`` that the model, as it stands, classifies wrongly."""
-    wrong = sum((model(x).argmax(1) != y).sum() for x, y in dataset.train.batches(1024))
-    return int(wrong) / len(dataset.train.labels)
+def _wrong(model: nn.Module, split) -> int:
+    return int(sum((model(x).argmax(1) != y).sum() for x, y in split.batches(1024)))
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ncbook.metrics.error import error_rate
 from ncbook.models.fixed_classifier import FixedFrames
 from ncbook.training.together import outputs, train_by_epoch
 
@@ -11,7 +12,7 @@ from ncbook.training.together import outputs, train_by_epoch
 def errors(networks: FixedFrames, splits: list) -> Tensor:
     """Share of its split that each network classifies wrongly, (K,) float64."""
     features, labels = outputs(networks, splits)
-    return (networks.logits(features).argmax(2) != labels).double().mean(1)
+    return error_rate(networks.logits(features), labels)
 
 
 def history(networks: FixedFrames, train: list, test: list, measured: range, **settings) -> tuple[Tensor, Tensor]:

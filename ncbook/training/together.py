@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ncbook.metrics.collapse import variance_ratio
+from ncbook.metrics.error import error_rate
 from ncbook.metrics.moments import ClassMoments
 from ncbook.models.fixed_classifier import FixedFrames
 from ncbook.training.checkpoint import Checkpoint
@@ -91,7 +92,7 @@ def measured(networks: FixedFrames, splits: list) -> dict[str, list[float]]:
     logits = networks.logits(features)
     classes = logits.shape[2]
     return {
-        "error": (logits.argmax(2) != labels).double().mean(1).tolist(),
+        "error": error_rate(logits, labels).tolist(),
         "loss": _losses(logits, labels).double().mean(1).tolist(),
         "variance_ratio": [
             float(variance_ratio(ClassMoments.from_features(z, y, num_classes=classes))) for z, y in zip(features, labels, strict=True)

@@ -389,7 +389,6 @@ def test_grids():
     assert [(r["activation"], r["momentum"], r["batch_size"]) for r in runs["assumed"]] == [("smooth_leaky", 0.0, 10)] * 2
     deep = chapter.heads_grid(**{**PARAMETERS, "model": ["resnet20"]})
     assert {(r["nonlinear_layers"], r["width"], r["activation"]) for r in deep} == {(None, None, None)}
-    assert all(chapter.seconds(r) > 0 for r in [*deep, *runs["heads"]])
 
 
 def test_a_tiny_run():

@@ -163,7 +163,7 @@ def test_a_plan_knows_how_long_the_runs_of_a_chapter_take():
     from ncbook.chapters.wide_networks import experiment as chapter
 
     grid = chapter.heads_grid(**parameters("wide_networks", "paper"))[-1:]
-    assert plan(chapter.experiment, grid, device="cpu")[0].seconds == chapter.seconds(grid[0]) > LONG
+    assert plan(chapter.experiment, grid, device="cpu")[0].seconds > LONG
 
 
 def test_threads_are_restored(monkeypatch):

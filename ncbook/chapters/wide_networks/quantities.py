@@ -7,6 +7,7 @@ before any run. Where several have a head of two or more layers, a claim about a
 import numpy as np
 import pandas as pd
 
+from ncbook.claims.curves import onset
 from ncbook.theory.balancedness import collapse_bound, least_alignment, root_of_product
 
 NAN = float("nan")
@@ -158,8 +159,7 @@ def _bound(end: pd.DataFrame) -> float:
 
 
 def _fall(run: pd.DataFrame) -> float:
-    begins = run["terminal_epoch"].max()
-    if np.isnan(begins) or begins >= run["epoch"].max():
+    if np.isnan(begins := onset(run)):
         return NAN
     return _v(_features(run)) / _v(_features(run[run["epoch"] <= begins]))
 

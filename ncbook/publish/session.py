@@ -1,0 +1,83 @@
+"""A session: what a notebook knows of the chapter that it is, and of the build that executes it.
+
+    chapter = open_chapter("train_test_collapse", globals())
+    collapse = chapter.table("collapse")
+    chapter.show(figure, "a-name", what="…", finding="…", table=…)
+    chapter.judge()
+    chapter.provenance()
+
+A session alone knows the profile, the folder for figures and verdicts, and whether tables are trained or come from a record. A notebook that is
+opened by hand has none of these: its profile is called ``by hand``, and its tables are trained.
+"""
+
+import inspect
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+
+from ncbook import paths
+from ncbook.claims.registry import Verdicts
+from ncbook.errors import InputError, unknown
+from ncbook.publish import figures, judge, notebooks, provenance
+from ncbook.publish.provenance import Box as Markdown
+from ncbook.runs.plan import sweep
+
+
+@dataclass
+class Session:
+    """A chapter in a notebook: its parameters as they stand there, and its tables as far as they were asked for."""
+
+    name: str
+    parameters: dict
+    output: Path
+    read: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+    @property
+    def experiment(self) -> ModuleType:
+        """The module ``experiment.py`` of the chapter."""
+        return import_module(f"ncbook.chapters.{self.name}.experiment")
+
+    def source(self, *functions: str) -> Markdown:
+        """The source of functions of ``experiment.py``, as a notebook shows it."""
+        texts = [inspect.getsource(getattr(self.experiment, name)) for name in functions]
+        return Markdown("\n".join(f"```python\n{text}```" for text in texts))
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """All tables of the chapter by name, each over the grid of the notebook's parameters: trained where need be, or from the record."""
+        return {name: self.table(name) for name in self.experiment.TABLES}
+
+    def table(self, name: str) -> pd.DataFrame:
+        """One table of the chapter; an `InputError` where there is none of that name."""
+        if name not in (known := self.experiment.TABLES):
+            raise unknown(f"table of {self.name}", name, known)
+        if name not in self.read:
+            experiment, grid = known[name]
+            self.read[name] = sweep(experiment, grid(**self.parameters))
+        return self.read[name].copy()
+
+    def show(self, figure, name: str, *, what: str, finding: str, table: pd.DataFrame) -> None:
+        """Keep a figure with its table and show it (see `ncbook.publish.figures.show`)."""
+        figures.show(figure, name, what=what, finding=finding, table=table, folder=self.output / "figures")
+
+    def judge(self) -> Verdicts:
+        """Judge every claim of the chapter on its tables, and leave the verdicts for the ledger."""
+        return judge.judge(self.name, self.tables())
+
+    def provenance(self) -> Markdown:
+        """Where the numbers of the page come from; the same lines are left for the page of trust."""
+        self.tables()
+        return provenance.provenance(*self.read.values())
+
+
+def open_chapter(name: str, namespace: dict) -> Session:
+    """The session of the chapter `name` in a notebook, whose ``globals()`` hold the parameters that it declares.
+
+    An `InputError` says which parameter the notebook lacks: its cell of parameters was not run.
+    """
+    declared = notebooks.defaults(name)
+    if lacking := [parameter for parameter in declared if parameter not in namespace]:
+        raise InputError(f"the notebook does not define {', '.join(lacking)}; run its cell of parameters first.")
+    return Session(name, {parameter: namespace[parameter] for parameter in declared}, paths.output())
