@@ -1,6 +1,7 @@
 """Settings of the machine, from the environment: never parameters of a notebook, since a result must not depend on them silently."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 from ncbook.errors import InputError
@@ -39,3 +40,44 @@ def jobs(choice: int | None = None, *, on: str | None = None) -> int:
     if count < 1:
         raise InputError(f"JOBS={given!r}: use a whole number of at least 1.")
     return count
+
+
+# What decides how a run rounds, in PyTorch's own kernels, in MKL and oneDNN below them, and in the BLAS below NumPy and SciPy.
+INSTRUCTION_SETS = {
+    "generic": {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "ONEDNN_MAX_CPU_ISA": "SSE41", "OPENBLAS_CORETYPE": "Nehalem"},
+    "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell"},
+    "avx512": {"ATEN_CPU_CAPABILITY": "avx512", "MKL_ENABLE_INSTRUCTIONS": "AVX512", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "OPENBLAS_CORETYPE": "SkylakeX"},
+}  # fmt: skip
+NEEDED = {"generic": {"sse4_2"}, "avx2": {"avx2", "fma"}, "avx512": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}}  # flags of a processor
+NATIVE = "native"  # whatever a processor of another kind has
+
+
+@cache
+def instruction_sets() -> list[str]:
+    """The instruction sets that runs can be computed with on this machine; ``["native"]`` where nothing can be chosen."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return [NATIVE]
+    flags = next((set(line.partition(":")[2].split()) for line in text.splitlines() if line.startswith("flags")), set())
+    return [name for name, needed in NEEDED.items() if needed <= flags] or [NATIVE]
+
+
+def instruction_set(choice: str | None = None) -> str:
+    """The instruction set that runs on a CPU are computed with: the choice, else ``INSTRUCTION_SET``, else ``"avx2"`` wherever a processor has it.
+
+    Wider registers sum in another order, and training makes of the last digit another network. With one set for all, the tables of one
+    machine are, digit for digit, those of the next.
+    """
+    known = instruction_sets()
+    choice = choice or os.environ.get("INSTRUCTION_SET") or "auto"
+    if choice == "auto":
+        return "avx2" if "avx2" in known else known[-1]
+    if choice not in known:
+        raise InputError(f"INSTRUCTION_SET={choice!r}: this machine offers {', '.join(known)}; or leave it out.")
+    return choice
+
+
+def workers_environment(chosen: str) -> dict[str, str]:
+    """The environment that a worker starts in: one thread, and the instruction set `chosen`. What it rounds to depends on nothing else."""
+    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1") | INSTRUCTION_SETS.get(chosen, {})

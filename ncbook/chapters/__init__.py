@@ -4,7 +4,8 @@
   to run; ``TABLES`` names the tables.
 - ``quantities.py``: functions from one seed's rows of a table to the number that a claim is about.
 - ``claims.yml``: the claims, written before they are tested (see `ncbook.claims.entries`).
-- ``profiles.yml``: the parameters of each profile but ``quick``, which are those of the notebook. The smallest profile comes first: ``laptop``, real
+- ``profiles.yml``: the parameters of each profile but ``quick``, which are those of the notebook. First the ``short`` runs of verification, so short
+  that rounding cannot grow (`ncbook.publish.verify`); then the smallest profile: ``laptop``, real
   images at a size that two CPU cores finish in about ten minutes (it needs `ncbook data fetch mnist fashion_mnist cifar10`); ``paper``, the main grid,
   for one GPU; ``paper-full``, more data sets and settings and all training images, for days on one GPU.
 """
@@ -18,6 +19,9 @@ import yaml
 from ncbook import paths
 from ncbook.claims.entries import LOADER, read
 from ncbook.errors import InputError
+
+
+SHORT = "short"  # runs for verification, not a profile of the book
 
 
 def claims(chapter: str | None = None) -> list:
@@ -44,7 +48,7 @@ def profiles() -> list[str]:
     """All profiles, the smallest first: ``quick``, and those of the files, in the order that they have there."""
     order = TopologicalSorter()
     for path in sorted(paths.chapters().glob("*/profiles.yml")):
-        names = list(_profiles(path))
+        names = [name for name in _profiles(path) if name != SHORT]
         for name in names:
             order.add(name)
         for smaller, larger in pairwise(names):

@@ -137,13 +137,16 @@ def _plain(value):
 
 
 class Verdicts(list):
-    """A list of `Verdict` that a notebook shows as a table."""
+    """A list of `Verdict` that a notebook shows as a table; ``changed`` says of a claim what it was when the tables were recorded."""
+
+    changed: dict[str, str] = {}
 
     def _repr_markdown_(self) -> str:
         rows = ["| claim | verdict | setting | estimate and 95% interval | test |", "|---|---|---|---|---|"]
         for v in self:
             for i, part in enumerate(v.parts or [{}]):
-                first = (f"[{v.claim.statement}](#claim-{v.claim.id})", f"**{MARKS[v.verdict]} {v.verdict}**") if i == 0 else ("", "")
+                since = f" **Changed since the record: {self.changed[v.claim.id]}.**" if v.claim.id in self.changed else ""
+                first = (f"[{v.claim.statement}](#claim-{v.claim.id}){since}", f"**{MARKS[v.verdict]} {v.verdict}**") if i == 0 else ("", "")
                 rows.append(
                     "| " + " | ".join((*first, setting_text(part), estimate_text(part) or v.reason, f"{test_text(asdict(v.claim))}")) + " |"
                 )

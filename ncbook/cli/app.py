@@ -103,46 +103,49 @@ def record(
     chapters: Chapters = None,
     profile: Profile = "quick",
     jobs: Jobs = None,
-    bands: Annotated[
-        int | None,
-        typer.Option(help="Repetitions of each setting that are trained once more to see what another processor changes; 0: none. 5 for quick, else 0."),
-    ] = None,
 ) -> None:
-    """Keep the finished tables of chapters in data/results, with where they come from."""
-    from ncbook.publish import execute, records, verify
+    """Keep the finished tables of chapters in data/results, with where they come from and how their claims are judged."""
+    from ncbook.publish import execute, records
 
     _settings("auto", jobs)
     with _alone():
-        for chapter in execute.prepare(chapters or [], profile, {}):
-            repetitions = bands if bands is not None else 5 if profile == "quick" else 0
-            spread = verify.bands(chapter.name, profile, chapter.parameters, repetitions=repetitions, jobs=jobs)
-            here = records.write(chapter.name, profile, chapter.parameters, bands=spread)
+        asked = execute.prepare(chapters or [], profile, {})
+        for chapter in asked:
+            here = records.write(chapter.name, profile, chapter.parameters)
             size = sum(file.stat().st_size for file in here.iterdir())
             print(f"{chapter.name} ({profile}): recorded in {here}, {size / 1000:.0f} kB")
+        records.write_short([chapter.name for chapter in asked], jobs=jobs)
 
 
 @app.command("verify")
-def verify_profile(chapters: Chapters = None, profile: Profile = "quick", device: Device = "auto", jobs: Jobs = None) -> None:
+def verify_profile(
+    chapters: Chapters = None,
+    profile: Profile = "quick",
+    device: Device = "auto",
+    jobs: Jobs = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail what can be compared by a weaker class only.")] = False,
+) -> None:
     """Train a profile again in a clean place and compare every number with the record; exit 1 when one does not hold."""
-    from ncbook.publish import execute, records, verify
+    from ncbook.publish import execute, verify
 
     _settings(device, jobs)
     with _alone():
-        names = chapters or [name for name in _chapter_names() if profile in records.on_record(name)]
-        if not names:
-            raise InputError(f"no chapter has a record under the profile {profile}; `make record PROFILE={profile}` makes one.")
-        asked = execute.prepare(names, profile, {})
+        asked = execute.prepare(chapters or [], profile, {})
         results = verify.verify(asked, jobs=jobs)
         verify.write_report(results, profile)
-    table = Table("chapter", "table", "verdict", "cells", "largest difference, or what does not hold", box=None)
+    table = Table("chapter", "profile", "table", "verdict", "cells", "largest difference, or what does not hold", box=None)
     for result in results:
         what = result.misses[:3] + [f"… and {len(result.misses) - 3} more"] * (len(result.misses) > 3)
-        table.add_row(result.chapter, result.table, result.verdict, f"{result.cells:,}", "\n".join(what) or result.largest)
+        table.add_row(result.chapter, result.profile, result.table, result.verdict, f"{result.cells:,}", "\n".join(what) or result.largest)
     Console().print(table)
+    print(verify.summary(results))
     if wrong := sum(bool(result.misses) for result in results):
-        Console(stderr=True).print(f"[bold red]{wrong} of {len(results)} tables do not hold[/]")
+        Console(stderr=True).print(f"[bold red]{wrong} of {len(results)} comparisons do not hold[/]")
         raise typer.Exit(1)
-    print(f"all {len(results)} tables hold")
+    if strict and any(result.is_weaker for result in results):
+        Console(stderr=True).print("[bold red]some tables could be compared by their spread only, which --strict does not take[/]")
+        raise typer.Exit(1)
+    print(f"all {len(results)} comparisons hold")
 
 
 @app.command()
@@ -155,6 +158,8 @@ def publish(jobs: Jobs = None) -> None:
         if lacking := [name for name in _chapter_names() if not records.on_record(name)]:
             raise InputError(f"these chapters have no record: {', '.join(lacking)}; `make record` makes them.")
         asked = {name: [execute.prepare([name], p, {}, recorded=True)[0] for p in records.on_record(name)] for name in _chapter_names()}
+        for name, found in asked.items():
+            print(f"{name}: {found[0].profile}, {records.why_shown(name)}")
         _stop_if(execute.run([chapter for found in asked.values() for chapter in found], jobs=jobs))
         page = render.build([found[0] for found in asked.values()], beside=[chapter for found in asked.values() for chapter in found[1:]])
     print(f"the book: {page}")

@@ -69,6 +69,8 @@ def _full(claim: dict, chapter: Chapter, verdict: dict, others: list[tuple[str, 
         f"*Why this threshold:* {claim['why']}",
         "",
     ]
+    if verdict.get("changed"):
+        lines += [f"**Changed since the record:** {verdict['changed']}.", ""]
     if verdict["reason"]:
         lines += [f"Not measured: {verdict['reason']}.", ""]
     if verdict["parts"]:

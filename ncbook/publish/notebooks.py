@@ -35,24 +35,25 @@ def _files(toc) -> list[str]:
 
 def title(chapter: str) -> str:
     """The first heading of a chapter."""
-    for cell in _cells(chapter):
+    for cell in cells(chapter):
         for line in cell["source"].splitlines():
             if cell["cell_type"] == "markdown" and line.startswith("# "):
                 return line.removeprefix("# ").strip()
     return chapter
 
 
-def _cells(chapter: str) -> list[dict]:
+def cells(chapter: str) -> list[dict]:
+    """The cells of a chapter's notebook: type, source and metadata; an `InputError` where it cannot be read."""
     try:
-        cells = json.loads(notebook(chapter).read_text(encoding="utf-8"))["cells"]
-        return [{"cell_type": cell["cell_type"], "source": "".join(cell["source"]), "metadata": dict(cell["metadata"])} for cell in cells]
+        found = json.loads(notebook(chapter).read_text(encoding="utf-8"))["cells"]
+        return [{"cell_type": cell["cell_type"], "source": "".join(cell["source"]), "metadata": dict(cell["metadata"])} for cell in found]
     except (ValueError, LookupError, TypeError) as error:
         raise InputError(f"{notebook(chapter)} is not a readable notebook ({error}); restore it with git.") from error
 
 
 def defaults(chapter: str) -> dict:
     """The parameters that a notebook declares, with their values: the cell tagged ``parameters``, which is the profile ``quick``."""
-    for cell in _cells(chapter):
+    for cell in cells(chapter):
         if "parameters" in cell["metadata"].get("tags", []):
             try:
                 tree = ast.parse(cell["source"])

@@ -26,26 +26,44 @@ import pandas as pd
 from ncbook import chapters, paths
 from ncbook.errors import InputError
 from ncbook.publish.parameters import parameters as parameters_of
+from ncbook.publish.verdicts import code, deciding, judged, plain
 from ncbook.runs import store
 from ncbook.runs.digest import canonical, digest
 from ncbook.runs.plan import Infos, plan
 from ncbook.runs.plan import read as finished
-from ncbook.runs.pool import Run, missing
+from ncbook.runs.pool import Run, finish, missing
 
 LIMIT = 500_000  # bytes of a chapter and profile: the repository holds them all
 UNPACKED = 100_000_000  # bytes: what no packed table of `LIMIT` comes near
 TOOK = ["device", "seconds", "peak_memory_mb", "torch", "python", "machine", "cpu", "cpu_capability", "gpu", "finished"]
 
 
+def exists(profile: str, chapter: str) -> bool:
+    """Whether there is a record of a chapter under a profile."""
+    return (paths.record(profile, chapter) / "provenance.json").is_file()
+
+
 def on_record(chapter: str) -> list[str]:
     """The profiles that a chapter has a record for, the largest first."""
-    return [profile for profile in reversed(chapters.profiles()) if (paths.record(profile, chapter) / "provenance.json").is_file()]
+    return [profile for profile in reversed(chapters.profiles()) if exists(profile, chapter)]
 
 
-def planned(chapter: str, parameters: dict) -> dict[str, list[Run]]:
+def why_shown(chapter: str) -> str:
+    """Why a chapter is published from the record that it is: in words, with the larger profiles that have none."""
+    shown, order = on_record(chapter)[0], chapters.profiles()
+    larger = order[order.index(shown) + 1 :]
+    return "the largest profile on record" + (f" ({', '.join(larger)}: not recorded)" if larger else "")
+
+
+def planned(chapter: str, parameters: dict, *, device: str | None = None) -> dict[str, list[Run]]:
     """The runs of each table of a chapter, by the table's name."""
     tables = import_module(f"ncbook.chapters.{chapter}.experiment").TABLES
-    return {name: plan(f, grid(**parameters)) for name, (f, grid) in tables.items()}
+    return {name: plan(f, grid(**parameters), device=device) for name, (f, grid) in tables.items()}
+
+
+def planned_short(chapter: str) -> dict[str, list[Run]]:
+    """The short runs of a chapter, by table: on a CPU, which every machine has to verify with."""
+    return planned(chapter, parameters_of(chapter, chapters.SHORT), device="cpu")
 
 
 def held(chapter: str, profile: str, parameters: dict) -> dict[str, list[Run]]:
@@ -172,15 +190,20 @@ def _text_where_text(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(gpu=[None if pd.isna(value) else str(value) for value in runs["gpu"]])
 
 
-def write(chapter: str, profile: str, parameters: dict, *, bands: dict[str, dict[str, float]]) -> Path:
-    """Promote a chapter's finished runs (see `held`) to its record. The record before it stays until then.
+def write_short(names: list[str], *, jobs: int | None = None) -> None:
+    """Compute the short runs of chapters, seconds each, and keep them as the records that `make verify` compares first."""
+    runs = {name: planned_short(name) for name in names}
+    finish([run for tables in runs.values() for of_table in tables.values() for run in of_table], jobs=jobs)
+    for name in names:
+        write(name, chapters.SHORT, parameters_of(name, chapters.SHORT))
 
-    `bands` says for each table and column how far another processor may be from it (see `ncbook.publish.verify`).
-    """
-    of_table = held(chapter, profile, parameters)
-    texts, rows, tables = {}, [], {}
+
+def write(chapter: str, profile: str, parameters: dict) -> Path:
+    """Promote a chapter's finished runs (see `held`) to its record, with the verdicts on them. The record before it stays until then."""
+    of_table = planned_short(chapter) if profile == chapters.SHORT else held(chapter, profile, parameters)
+    texts, rows, tables, read = {}, [], {}, {}
     for name, runs in of_table.items():
-        table = finished(runs)
+        table = read[name] = finished(runs)
         for run, info in zip(runs, table.attrs["runs"], strict=True):
             rows.append({"table": name, "key": run.key, "parameters": digest(run.parameters)} | {k: info.get(k) for k in TOOK})
         texts[f"{name}.csv.gz"] = store.to_csv(table)
@@ -200,7 +223,10 @@ def write(chapter: str, profile: str, parameters: dict, *, bands: dict[str, dict
         "core_seconds": round(float(took["seconds"].sum()), 1),
         "longest_run_seconds": round(float(took["seconds"].max()), 1),
         "peak_memory_mb": int(took["peak_memory_mb"].max()),
-        "tables": {name: {**table, "bands": bands.get(name, {})} for name, table in tables.items()},
+        "tables": tables,
+        "claims": deciding(chapter),
+        "verdicts": plain(judged(chapter, read, profile)) if profile != chapters.SHORT else [],
+        "judged_by": code(chapter),
         "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()},
     }
     return _put(paths.record(profile, chapter), texts, provenance)

@@ -1,9 +1,16 @@
-"""Verify: train a profile again in a clean place and compare every cell with the record.
+"""Verify: train a profile again in a clean place and compare it with the record, cell by cell and verdict by verdict.
 
-Three classes of tolerance. On the same stack (processor, its instruction set, torch): **exact**, digit for digit. On another processor: a
-**band** for each column, ten times the largest difference that another instruction set made when the record was made. On another kind of
-device, where rounding differs in every step, and where no band was measured: the **intervals** of the claims must overlap. So they must where
-rounding alone sends a network elsewhere, and the band of a column is so wide that no number would be outside.
+What a table is compared by follows from what this machine can do, never from what the record says of itself:
+
+- **exact**: every cell is the same, digit for digit. So it is wherever the instruction set can be chosen (`ncbook.settings`).
+- **rounding**: another processor has the last digits otherwise, and training makes more of them. The same runs are trained here under the other
+  instruction sets too, and the record may be no further away than they drive a cell of its kind (`ncbook.publish.compare`).
+- **spread**: where nothing can be measured, as on a GPU or on a machine with one instruction set, and where a record of another device is further away
+  than rounding drives it: each column as a whole, against its spread over seeds, and the cells before training. This is weaker, and is counted and
+  named so; a strict verification fails it.
+
+A record that names this very processor and these versions must be exact. Before the profile, each chapter's *short* runs are compared, so short that
+rounding cannot grow: a changed formula, data set or training step shows there on any processor.
 """
 
 import html
@@ -11,274 +18,192 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 
-import numpy as np
 import pandas as pd
 
-from ncbook import chapters, paths
-from ncbook.claims import registry
+from ncbook import chapters, paths, settings
 from ncbook.errors import InputError
 from ncbook.publish import records
+from ncbook.publish.compare import Difference, exactly, in_words, within
 from ncbook.publish.execute import Chapter
+from ncbook.publish.parameters import parameters
+from ncbook.publish.verdicts import changed_claims, difference, judged, plain
 from ncbook.runs.digest import canonical
 from ncbook.runs.plan import read as finished
 from ncbook.runs.pool import Run, SweepError, finish, time_limit
 
-FACTOR = 10  # of the largest difference seen between two instruction sets
-WIDE = 0.25  # a share of what a column's numbers span: a band that allows more tells nothing
-# Another processor, as far as this one can play it: the next narrower instruction set, in PyTorch's own kernels and in the two libraries that it calls.
-NARROWER = {
-    "AVX512": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
-    "AVX2": {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "ONEDNN_MAX_CPU_ISA": "SSE41"},
-}
-STACK = ["device", "torch", "machine", "cpu", "cpu_capability", "gpu"]
-COUNTS = ("error", "accuracy")  # shares of images: never compared by ratio
+STACK = ["device", "torch", "numpy", "scipy", "scikit_learn", "machine", "cpu", "cpu_capability", "gpu"]  # what rounds alike
+WEAKER = "spread"
 
 
 @dataclass
 class Compared:
-    """One table against its record: how it was compared, and what did not hold."""
+    """One table against its record, or what else of a chapter was compared: by what, and what did not hold."""
 
     chapter: str
+    profile: str
     table: str
-    by: str  # exact, band, intervals or both; run where one failed, checksum where a file was edited
+    by: str  # exact, rounding or spread; run where one failed, record where there is none, checksum where a file was edited, claims
     cells: int
     largest: str = ""  # the largest difference that was seen, in words
     misses: list[str] = field(default_factory=list)
 
     @property
     def verdict(self) -> str:
-        return "MISS" if self.misses else "exact" if not self.largest else f"within its {self.by}"
+        return "MISS" if self.misses else {"rounding": "within rounding", WEAKER: "within its spread (weaker)"}.get(self.by, "exact")
+
+    @property
+    def is_weaker(self) -> bool:
+        return self.by == WEAKER
 
 
 def verify(asked: list[Chapter], *, jobs: int | None = None) -> list[Compared]:
-    """Train the profile again, away from the cache, and compare each table of each chapter with its record."""
-    found = {chapter.name: records.read_as_it_is(chapter.profile, chapter.name) for chapter in asked}
-    planned = {chapter.name: records.planned(chapter.name, chapter.parameters) for chapter in asked}
+    """Train the short runs and the profile again, away from the cache, and compare each table of each chapter with its record."""
+    short = [replace(chapter, profile=chapters.SHORT, parameters=parameters(chapter.name, chapters.SHORT)) for chapter in asked]
     results = []
-    with elsewhere(f"verify-{asked[0].profile}"):
-        everything, failed = [run for tables in planned.values() for runs in tables.values() for run in runs], {}
-        try:
-            finish(everything, jobs=jobs, timeout=time_limit(everything))
-        except SweepError as error:
-            failed = {run.key: message for run, message, _ in error.failures}
-        for name, tables in planned.items():
-            for table, runs in tables.items():
-                if lost := [f"{_setting(run)}: {failed[run.key]}" for run in runs if run.key in failed]:
-                    results.append(Compared(name, table, "run", 0, misses=lost))
-                else:
-                    results.append(_compare(found[name], name, table, runs, finished(runs)))
-    for name, record in found.items():
-        for file in record.edited:
-            results.append(
-                Compared(name, file, "checksum", 0, misses=[f"{file} was edited after it was recorded: its checksum does not hold"])
-            )
+    for group in (short, asked):
+        present, lacking = [], []
+        for chapter in group:
+            (present if records.exists(chapter.profile, chapter.name) else lacking).append(chapter)
+        results += [_no_record(chapter) for chapter in lacking]
+        results += _compared(present, jobs=jobs)
     return results
 
 
-def bands(chapter: str, profile: str, parameters: dict, *, repetitions: int, jobs: int | None = None) -> dict[str, dict[str, float]]:
-    """How far another instruction set moves each column of each table: the first `repetitions` of each setting, trained once more.
+def _no_record(chapter: Chapter) -> Compared:
+    why = f"there is no record of {chapter.name} under the profile {chapter.profile}; `make record PROFILE={chapter.profile}` makes one"
+    return Compared(chapter.name, chapter.profile, "–", "record", 0, misses=[why])
 
-    Columns of positive numbers are compared in decades, others (and shares of images) as they are. Without repetitions, or where this
-    processor has nothing narrower to offer, there are no bands, and another processor is compared by the claims' intervals.
-    """
-    if not repetitions:
-        return {}
-    tables = records.held(chapter, profile, parameters)
-    some = {name: _first(runs, repetitions) for name, runs in tables.items()}
-    here = {name: finished(runs) for name, runs in some.items()}
-    sets = {info["cpu_capability"] for table in here.values() for info in table.attrs["runs"]}
-    again = [run for runs in some.values() for run in runs]
-    if len(sets) > 1 or not sets <= set(NARROWER) or again[0].device != "cpu":
-        return {}
-    with elsewhere(f"bands-{chapter}", NARROWER[sets.pop()]):
+
+def _compared(asked: list[Chapter], *, jobs: int | None) -> list[Compared]:
+    """The chapters' tables against their records: exactly, and where that does not hold by what rounding does."""
+    if not asked:
+        return []
+    found = {chapter.name: records.read_as_it_is(chapter.profile, chapter.name) for chapter in asked}
+    tables = {c.name: records.planned_short(c.name) if c.profile == chapters.SHORT else records.planned(c.name, c.parameters) for c in asked}
+    planned = {(name, table): runs for name, of_chapter in tables.items() for table, runs in of_chapter.items()}
+    fresh, failed = _trained(planned, settings.instruction_set(), f"verify-{asked[0].profile}", jobs=jobs)
+    profile, results, apart = asked[0].profile, {}, {}
+    for (name, table), runs in planned.items():
+        here = name, table
+        if here in failed:
+            results[here] = Compared(name, profile, table, "run", 0, misses=failed[here])
+            continue
+        recorded = found[name].table(runs)
+        exact = exactly(runs, recorded, fresh[here])
+        results[here] = _result(name, table, profile, "exact", exact)
+        if exact.misses and not _one_stack(recorded, fresh[here]):
+            apart[here] = recorded
+    measured: list[dict[tuple, pd.DataFrame]] = []
+    for way in _other_ways(asked[0], apart):
+        tables, broken = _trained({here: planned[here] for here in apart}, way, f"verify-{profile}-{way}", jobs=jobs)
+        if broken:
+            raise InputError(f"under the instruction set {way} runs failed: {'; '.join(next(iter(broken.values())))}")
+        measured.append(tables)
+        results |= {here: _by_rounding(planned[here], apart[here], fresh[here], [t[here] for t in measured], asked[0], here) for here in apart}
+        if not any(results[here].misses for here in apart):
+            break  # a further instruction set could only allow for more
+    for here, recorded in apart.items():
+        if not measured or results[here].misses and _devices(recorded) != _devices(fresh[here]):
+            results[here] = _by_rounding(planned[here], recorded, fresh[here], [], asked[0], here)
+    told = [
+        Compared(name, profile, file, "checksum", 0, misses=[f"{file} was edited after it was recorded: its checksum does not hold"])
+        for name, record in found.items()
+        for file in record.edited
+    ]
+    judged = [_verdicts(record, profile) for record in found.values() if profile != chapters.SHORT]
+    return [*results.values(), *judged, *told]
+
+
+def _result(chapter: str, table: str, profile: str, by: str, apart: Difference) -> Compared:
+    return Compared(chapter, profile, table, by, apart.cells, apart.largest, apart.misses)
+
+
+def _verdicts(record: records.Record, profile: str) -> Compared:
+    """Whether the claims are those that were recorded, and judge the recorded tables as they did."""
+    name = record.provenance["chapter"]
+    changed = changed_claims(record.provenance)
+    was = {verdict["id"]: verdict for verdict in record.provenance.get("verdicts", [])}
+    now = {verdict["id"]: verdict for verdict in plain(judged(name, record.tables, profile))}
+    misses = [f"{claim}: {what}" for claim, what in changed.items()]
+    for claim in was.keys() & now.keys() - changed.keys():
+        if told := difference(was[claim], now[claim]):
+            misses.append(f"{claim}: {told}")
+    if not was:
+        misses = ["the record holds no verdicts: it is of an older kind; `make record` makes one that does"]
+    return Compared(name, profile, "verdicts", "claims", len(now), misses=misses)
+
+
+def _trained(
+    planned: dict[tuple, list[Run]], instruction_set: str, name: str, *, jobs: int | None
+) -> tuple[dict[tuple, pd.DataFrame], dict[tuple, list[str]]]:
+    """The tables of the plans, trained in a place of their own under an instruction set, and what failed in the others."""
+    chosen = {here: [replace(run, instruction_set=instruction_set) for run in runs] for here, runs in planned.items()}
+    everything, errors = [run for runs in chosen.values() for run in runs], {}
+    with away_from_the_cache(name):
         try:
-            finish(again, jobs=jobs, timeout=time_limit(again))
+            finish(everything, jobs=jobs, timeout=time_limit(everything))
         except SweepError as error:
-            raise InputError(f"{chapter}, under a narrower instruction set: {error}") from error
-        there = {name: finished(runs) for name, runs in some.items()}
-    return {name: _differences(some[name], here[name], there[name]) for name in tables}
+            errors = {run.key: message for run, message, _ in error.failures}
+        failed = {
+            here: [f"{in_words(run)}: {errors[run.key]}" for run in runs if run.key in errors]
+            for here, runs in chosen.items()
+            if any(run.key in errors for run in runs)
+        }
+        return {here: finished(runs) for here, runs in chosen.items() if here not in failed}, failed
+
+
+def _by_rounding(
+    runs: list[Run], recorded: pd.DataFrame, fresh: pd.DataFrame, measured: list[pd.DataFrame], chapter: Chapter, here: tuple[str, str]
+) -> Compared:
+    """A table against its record by what rounding does, or, where nothing was measured, by its spread over seeds."""
+    apart = within(runs, recorded, fresh, measured, steady=chapter.profile == chapters.SHORT)
+    return _result(*here, chapter.profile, "rounding" if measured else WEAKER, apart)
+
+
+def _other_ways(chapter: Chapter, apart: dict[tuple, pd.DataFrame]) -> list[str]:
+    """The instruction sets to measure rounding with: those that the runs here were not made with; none on a GPU."""
+    if not apart or chapter.profile != chapters.SHORT and settings.device() != "cpu":
+        return []
+    closest_first = sorted(settings.instruction_sets(), key=["avx2", "generic", "avx512", settings.NATIVE].index)
+    return [name for name in closest_first if name != settings.instruction_set()]
+
+
+def _devices(table: pd.DataFrame) -> set[str]:
+    return {info["device"] for info in table.attrs["runs"]}
 
 
 @contextmanager
-def elsewhere(name: str, environment: dict[str, str] | None = None) -> Iterator[None]:
-    """A cache of runs of its own, empty at the start and gone at the end, and the workers' environment changed."""
+def away_from_the_cache(name: str) -> Iterator[None]:
+    """A cache of runs of its own, empty at the start and gone at the end."""
     place = paths.build() / "elsewhere" / name
     shutil.rmtree(place, ignore_errors=True)
     paths.writable(place)
-    changes = {**(environment or {}), "NCBOOK_RUNS": str(place)}
-    before = {key: os.environ.get(key) for key in changes}
-    os.environ.update(changes)
+    before = os.environ.get("NCBOOK_RUNS")
+    os.environ["NCBOOK_RUNS"] = str(place)
     try:
         yield
     finally:
-        for key, value in before.items():
-            if value is None:
-                del os.environ[key]
-            else:
-                os.environ[key] = value
+        if before is None:
+            del os.environ["NCBOOK_RUNS"]
+        else:
+            os.environ["NCBOOK_RUNS"] = before
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _first(runs: list[Run], repetitions: int) -> list[Run]:
-    """The first runs of each setting: those that differ in their seed or layout only are one setting."""
-    kept, seen = [], {}
-    for run in runs:
-        setting = json.dumps({k: v for k, v in run.parameters.items() if k not in ("seed", "layout")}, sort_keys=True)
-        seen[setting] = seen.get(setting, 0) + 1
-        if seen[setting] <= repetitions:
-            kept.append(run)
-    return kept
-
-
-def _compare(record: records.Record, chapter: str, table: str, runs: list[Run], fresh: pd.DataFrame) -> Compared:
-    recorded = record.table(runs)
+def _one_stack(recorded: pd.DataFrame, fresh: pd.DataFrame) -> bool:
+    """Whether the record names this processor and these versions: it is then held to every digit. To name others is of no use to a forger."""
     pairs = zip(recorded.attrs["runs"], fresh.attrs["runs"], strict=True)
-    stacks = [([was.get(k) for k in STACK], [now.get(k) for k in STACK]) for was, now in pairs]
-    if all(was == now for was, now in stacks):
-        return _cells(Compared(chapter, table, "exact", 0), runs, recorded, fresh, {})
-    known = record.provenance["tables"][table]["bands"]
-    if not known or any(was[0] != "cpu" or now[0] != "cpu" for was, now in stacks):
-        return _intervals(Compared(chapter, table, "intervals", 0), table, chapter, recorded, fresh)
-    result = Compared(chapter, table, "band", 0)
-    if loose := _loose(_expanded(recorded), known):
-        result = _intervals(result, table, chapter, recorded, fresh)
-        result.by = "band and intervals"
-    return _cells(result, runs, recorded, fresh, known, without=loose)
+    return all(was.get(name) == now.get(name) for was, now in pairs for name in STACK)
 
 
-def _loose(recorded: pd.DataFrame, known: dict[str, float]) -> set[str]:
-    """The columns whose band allows for more than a quarter of what their numbers span."""
-    found = set()
-    for column in known.keys() & set(recorded.columns):  # a record that was edited may lack one: that is said elsewhere
-        values, band = recorded[column].dropna().astype(float), known[column]
-        values = np.log10(values) if _positive(column, recorded[column]) else values
-        if not FACTOR * band <= WIDE * (values.max() - values.min()):
-            found.add(column)
-    return found
-
-
-def _cells(
-    result: Compared,
-    runs: list[Run],
-    recorded: pd.DataFrame,
-    fresh: pd.DataFrame,
-    known: dict[str, float],
-    *,
-    without: Collection[str] = (),
-) -> Compared:
-    """Compare cell by cell but for the columns `without`; a column that has no band must be equal."""
-    exact, worst = result.by == "exact", (0.0, "")
-    recorded, fresh = _expanded(recorded), _expanded(fresh)
-    if list(recorded.columns) != list(fresh.columns):
-        odd = sorted(set(recorded.columns) ^ set(fresh.columns))
-        result.misses.append(f"the columns differ: {', '.join(odd) or 'their order'}")
-        return result
-    for run, was, now in _by_run(runs, recorded, fresh):
-        if not exact:
-            was, now = _same_epochs(was, now)
-        if len(was) != len(now):
-            result.misses.append(f"{_setting(run)}: {len(was)} rows recorded, {len(now)} here")
-            continue
-        result.cells += was.size - len(was) * len(set(without))
-        for column in was.columns.difference(list(without), sort=False):
-            a, b = was[column].to_numpy(), now[column].to_numpy()
-            gap = _gap(column, a, b, positive=_positive(column, recorded[column]))
-            allowed = 0.0 if exact else FACTOR * known.get(column, 0.0)
-            at = int(np.argmax(gap))
-            if gap[at] > allowed:
-                result.misses.append(f"{_setting(run)}, {_row(was.iloc[at])}: {column} recorded {a[at]!s}, here {b[at]!s}")
-            elif gap[at] > worst[0]:
-                worst = (gap[at], f"{column}: recorded {a[at]:.6g}, here {b[at]:.6g}")
-    result.largest = "; ".join(filter(None, [worst[1], result.largest]))
-    return result
-
-
-def _differences(runs: list[Run], here: pd.DataFrame, there: pd.DataFrame) -> dict[str, float]:
-    """The largest gap of each column over the rows that both have."""
-    here, there = _expanded(here), _expanded(there)
-    largest: dict[str, float] = {}
-    for _, was, now in _by_run(runs, here, there):
-        was, now = _same_epochs(was, now)
-        for column in was.columns if len(was) == len(now) else []:
-            if pd.api.types.is_numeric_dtype(here[column]):
-                gap = _gap(column, was[column].to_numpy(), now[column].to_numpy(), positive=_positive(column, here[column]))
-                if np.isfinite(gap.max()) and gap.max() > 0:
-                    largest[column] = max(largest.get(column, 0.0), float(f"{gap.max():.3g}"))
-    return largest
-
-
-def _same_epochs(was: pd.DataFrame, now: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of the epochs that both have: where the terminal phase begins an epoch sooner or later, each has rows of its own."""
-    if "epoch" not in was:
-        return was, now
-    return was[was["epoch"].isin(now["epoch"])], now[now["epoch"].isin(was["epoch"])]
-
-
-def _expanded(table: pd.DataFrame) -> pd.DataFrame:
-    """A text that holds several numbers, such as a spectrum, as a column a number: they have a distance, texts have none."""
-    for column in table.columns[[not pd.api.types.is_numeric_dtype(dtype) for dtype in table.dtypes]]:
-        parts = table[column].astype(str).str.split(expand=True)
-        if parts.shape[1] > 1:
-            with suppress(ValueError):
-                numbers = parts.astype(float)
-                table = table.drop(columns=column).join(numbers.rename(columns=lambda i, name=column: f"{name} {i + 1}"))
-    return table
-
-
-def _by_run(runs: list[Run], first: pd.DataFrame, second: pd.DataFrame) -> Iterator[tuple[Run, pd.DataFrame, pd.DataFrame]]:
-    """The rows of each run in two tables that hold them run after run."""
-    names = list(runs[0].parameters)
-    keys = [[repr(row) for row in t[names].itertuples(index=False, name=None)] for t in (first, second)]
-    parts = [dict(list(t.groupby(np.array(key), sort=False))) for t, key in zip((first, second), keys, strict=True)]
-    empty = [first.iloc[:0], second.iloc[:0]]
-    order = list(dict.fromkeys([*keys[0], *keys[1]]))
-    if len(order) != len(runs):  # a parameter itself was edited in the record: its rows belong to no run
-        runs = [None] * len(order)
-    for run, key in zip(runs, order, strict=True):
-        yield run or key, parts[0].get(key, empty[0]), parts[1].get(key, empty[1])
-
-
-def _positive(column: str, values: pd.Series) -> bool:
-    return pd.api.types.is_float_dtype(values) and not any(word in column for word in COUNTS) and bool((values.dropna() > 0).all())
-
-
-def _gap(column: str, a: np.ndarray, b: np.ndarray, *, positive: bool) -> np.ndarray:
-    """How far two columns are apart, row by row: 0 where equal (nothing against nothing as well), infinite where there is no distance."""
-    same = (a == b) | (pd.isna(a) & pd.isna(b))
-    if a.dtype.kind not in "fiub" or b.dtype.kind not in "fiub":
-        return np.where(same, 0.0, np.inf)
-    with np.errstate(all="ignore"):
-        distance = np.abs(np.log10(a.astype(float)) - np.log10(b.astype(float))) if positive else np.abs(a.astype(float) - b.astype(float))
-    return np.where(same, 0.0, np.where(np.isfinite(distance), distance, np.inf))
-
-
-def _intervals(result: Compared, table: str, chapter: str, recorded: pd.DataFrame, fresh: pd.DataFrame) -> Compared:
-    """Compare what the claims say of the two tables: the interval of each setting."""
-    for claim in (c for c in chapters.claims(chapter) if c.table == table):
-        was, now = (registry.judge_claim(claim, rows, "verify").parts for rows in (recorded, fresh))
-        for a, b in zip(was, now, strict=True):
-            result.cells += 1
-            if "low" in a and "low" in b and (a["low"] > b["high"] or b["low"] > a["high"]):
-                result.misses.append(
-                    f"{claim.id}, {a['setting']}: recorded [{a['low']:.3g}, {a['high']:.3g}], here [{b['low']:.3g}, {b['high']:.3g}]"
-                )
-    result.largest = "another device or processor" if result.by == "intervals" else "columns that rounding moves: by the claims' intervals"
-    return result
-
-
-def _setting(run: Run | str) -> str:
-    if isinstance(run, str):
-        return "a run whose parameters the profile does not have"
-    return ", ".join(f"{k}={v}" for k, v in run.parameters.items() if k in ("dataset", "model", "loss", "seed", "layout")) or str(run)
-
-
-def _row(row: pd.Series) -> str:
-    named = [n for n in ("epoch", "split", "layer", "activation", "pooling", "frame", "probe", "noise", "scale") if n in row]
-    return ", ".join(f"{name} {row[name]}" for name in named) or f"row {row.name}"
+def summary(results: list[Compared]) -> str:
+    """How many comparisons were made by what: ``16 exact, 2 within rounding``."""
+    verdicts = [result.verdict for result in results]
+    return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in sorted(set(verdicts)))
 
 
 def write_report(results: list[Compared], profile: str) -> None:
@@ -290,14 +215,14 @@ def write_report(results: list[Compared], profile: str) -> None:
     text = json.dumps({"profile": profile, "when": when, "holds": held, "tables": canonical({"rows": rows})["rows"]}, indent=1)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
     cells = "".join(
-        f"<tr><td>{html.escape(r.chapter)}</td><td>{html.escape(r.table)}</td><td>{r.verdict}</td><td>{r.cells:,}</td>"
+        f"<tr><td>{html.escape(r.chapter)}</td><td>{html.escape(r.profile)}</td><td>{html.escape(r.table)}</td><td>{r.verdict}</td><td>{r.cells:,}</td>"
         f"<td>{html.escape('; '.join(r.misses[:20]) or r.largest)}</td></tr>"
         for r in results
     )
     (folder / "report.html").write_text(
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Verification</title>"
         "<style>body{font:16px system-ui;margin:2em}td,th{padding:.3em 1em;text-align:left;border-bottom:1px solid #ccc}</style>"
-        f"<h1>Verification of {html.escape(profile)}, {when}</h1><p>{'Every table holds.' if held else 'Some tables do not hold.'}</p>"
-        f"<table><tr><th>chapter<th>table<th>verdict<th>cells<th>what differs</tr>{cells}</table></html>\n",
+        f"<h1>Verification of {html.escape(profile)}, {when}</h1><p>{'Every table holds' if held else 'Some tables do not hold'}: {html.escape(summary(results))}.</p>"
+        f"<table><tr><th>chapter<th>profile<th>table<th>verdict<th>cells<th>what differs</tr>{cells}</table></html>\n",
         encoding="utf-8",
     )

@@ -13,8 +13,11 @@ from ncbook.runs.code import file_of, module_code
 from ncbook.runs.digest import canonical, digest
 
 
-def run_key(function, parameters: dict, *, device: str, code: str | None = None) -> str:
-    """The key of one run of `function(**parameters)`; `code` is its `code_of`, where that is known already."""
+def run_key(function, parameters: dict, *, device: str, code: str | None = None, instruction_set: str | None = None) -> str:
+    """The key of one run of `function(**parameters)`; `code` is its `code_of`, where that is known already.
+
+    `instruction_set` is what the CPU rounds with, where the digits depend on it.
+    """
     return digest(
         {
             "experiment": name_of(function),
@@ -22,6 +25,7 @@ def run_key(function, parameters: dict, *, device: str, code: str | None = None)
             "data": data_fingerprints(parameters),
             "code": code or code_of(function),
             "device": device,
+            "instruction_set": instruction_set,
             "torch": torch_version(),
         }
     )

@@ -13,7 +13,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,7 +30,6 @@ from ncbook.runs import store
 from ncbook.runs.key import code_of, name_of, run_key
 
 LONG = 300.0  # seconds that a run is expected to take, from which on it keeps checkpoints
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,7 @@ class Run:
     device: str
     seconds: float = 1.0
     code: str | None = None
+    instruction_set: str = field(default_factory=settings.instruction_set)  # of the CPU: it decides the last digits
 
     @property
     def experiment(self) -> str:
@@ -49,7 +49,9 @@ class Run:
 
     @cached_property  # the code may be edited while runs are at work; a run keeps the key that it was planned with
     def key(self) -> str:
-        return run_key(self.function, self.parameters, device=self.device, code=self.code)
+        # a GPU's digits are not promised, so they do not depend on what the CPU beside it rounds with
+        rounding = self.instruction_set if self.device == "cpu" else None
+        return run_key(self.function, self.parameters, device=self.device, code=self.code, instruction_set=rounding)
 
     def __str__(self) -> str:
         return f"{self.experiment}({', '.join(f'{k}={v!r}' for k, v in self.parameters.items())})"
@@ -102,9 +104,9 @@ def call(pickled: bytes, parameters: dict, device: str, code: str | None = None,
     return text, took
 
 
-def prepare_worker():
-    """Import torch with one thread, before any run's clock starts."""
-    os.environ.update(ONE_THREAD)
+def prepare_worker(instruction_set: str | None = None):
+    """Import torch with one thread and one instruction set, before any run's clock starts."""
+    os.environ.update(settings.workers_environment(instruction_set or settings.instruction_set()))
     import torch
 
     torch.set_num_threads(1)
@@ -113,12 +115,14 @@ def prepare_worker():
 
 @cache
 def _cpu() -> str | None:
-    """The name of the processor, where the system tells it."""
+    """The name of the processor, and its family and model: clouds give one name to several that round differently."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return platform.processor() or None
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+    first = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}
+    numbers = ", ".join(f"{name} {first[key]}" for name, key in (("family", "cpu family"), ("model", "model")) if key in first)
+    return f"{first['model name']}{f' ({numbers})' if numbers else ''}" if "model name" in first else None
 
 
 @cache  # a worker computes with the files as they were when it imported them
@@ -140,10 +144,11 @@ def _text(table, parameters: dict) -> str:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """What starts within has one thread from its first import on: two threads beside other jobs took five times as long as one."""
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
-    os.environ.update(ONE_THREAD)
+def workers_environment(instruction_set: str) -> Iterator[None]:
+    """What starts within has one thread and one instruction set from its first import on: two threads beside other jobs took five times as long."""
+    changes = settings.workers_environment(instruction_set)
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
     try:
         yield
     finally:
@@ -190,8 +195,9 @@ def finish(planned: list[Run], *, jobs: int | None = None, timeout: float | None
         TimeRemainingColumn(),
     )
     console.print(f"training {len(todo)} runs, {workers} at a time", highlight=False)
-    workers_pool = ProcessPool(workers, initializer=prepare_worker, context=get_context("spawn"))
-    with one_thread(), Progress(*columns, console=console) as bar, workers_pool as pool:
+    chosen = todo[0].instruction_set
+    workers_pool = ProcessPool(workers, initializer=prepare_worker, initargs=(chosen,), context=get_context("spawn"))
+    with workers_environment(chosen), Progress(*columns, console=console) as bar, workers_pool as pool:
         task = bar.add_task(todo[0].experiment.split(".")[0], total=len(todo))
         try:
             waiting = {pool.schedule(call, args=_order(run), timeout=timeout): run for run in todo}

@@ -16,7 +16,7 @@ from toy_experiments import faulty, notebook, slow, wave
 from ncbook.errors import InputError
 from ncbook.publish.parameters import parameters
 from ncbook.runs import SweepError, finish, plan, read, store, sweep
-from ncbook.runs.pool import LONG, call, missing, one_thread
+from ncbook.runs.pool import LONG, call, missing, workers_environment
 
 GRID = [{"name": name, "seed": seed, "note": None} for name in ("a", "b") for seed in range(3)]
 
@@ -166,11 +166,12 @@ def test_a_plan_knows_how_long_the_runs_of_a_chapter_take():
     assert plan(chapter.experiment, grid, device="cpu")[0].seconds > LONG
 
 
-def test_threads_are_restored(monkeypatch):
+def test_the_environment_is_restored(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    with one_thread():
+    with workers_environment("avx2"):
         assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "1"
+        assert os.environ["ATEN_CPU_CAPABILITY"] == "avx2"
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert "MKL_NUM_THREADS" not in os.environ
 

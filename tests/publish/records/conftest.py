@@ -38,7 +38,7 @@ def recorded(tmp_path_factory) -> OneChapter:
     checkout = OneChapter(tmp_path_factory.mktemp("recorded"))
     checkout.says("run", "--profile", "laptop")
     checkout.first = checkout.drawn("laptop", CHAPTER)
-    checkout.said = checkout.says("record", "--profile", "laptop", "--bands", "2")
+    checkout.said = checkout.says("record", "--profile", "laptop")
     return checkout
 
 

@@ -5,16 +5,14 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 from checkouts import BOOK
 from conftest import CHAPTER, TINY
 
 from ncbook.publish import records
 from ncbook.publish.parameters import parameters as parameters_of
-from ncbook.publish.verify import NARROWER, _expanded, _gap, _loose, _same_epochs
 from ncbook.runs import store
+from ncbook.settings import instruction_set, instruction_sets
 
 pytestmark = pytest.mark.slow
 
@@ -70,10 +68,11 @@ def alter(record: Path, row: int = 5, column: str = "nc1") -> tuple[float, float
 
 def test_verify_reports_an_untouched_record_as_exact(copy):
     said = copy.says("verify", "--profile", "laptop")
-    assert "exact" in said and "all 1 tables hold" in said
+    assert "3 exact" in said and "all 3 comparisons hold" in said  # the short runs, the table, the verdicts
     report = json.loads((copy.root / "book/_build/verify/laptop/report.json").read_text())
-    assert report["holds"] and report["tables"][0]["by"] == "exact" and report["tables"][0]["cells"] > 100
-    assert "Every table holds." in (copy.root / "book/_build/verify/laptop/report.html").read_text()
+    assert report["holds"] and [row["by"] for row in report["tables"]] == ["exact", "exact", "claims"]
+    assert report["tables"][1]["profile"] == "laptop" and report["tables"][1]["cells"] > 100
+    assert "Every table holds: 3 exact." in (copy.root / "book/_build/verify/laptop/report.html").read_text()
     assert not list((copy.root / "data").glob("runs/*/*"))  # the cache is neither used nor filled
     assert not list((copy.root / "book/_build/elsewhere").iterdir())
 
@@ -100,11 +99,9 @@ def package_with(place: Path, body: str) -> str:
 
 def test_verify_sees_a_changed_metric(copy, tmp_path):
     changed = package_with(tmp_path, "return 1.001 * right(*a, **k)")
-    said = copy.says("verify", "--profile", "laptop", code=1, PYTHONPATH=changed)
-    assert "variance_ratio recorded" in said and "tables do not hold" in said
-    if narrower := narrower_set():  # where rounding differs as well, and the bands are what it is compared by
-        said = copy.says("verify", "--profile", "laptop", code=1, PYTHONPATH=changed, **narrower)
-        assert "variance_ratio recorded" in said and " nc1 recorded" not in said
+    for chosen in instruction_sets():
+        said = copy.says("verify", "--profile", "laptop", code=1, PYTHONPATH=changed, INSTRUCTION_SET=chosen)
+        assert "variance_ratio recorded" in said and "comparisons do not hold" in said
     page = copy.says("run", "--profile", "laptop", "--from", "record", PYTHONPATH=changed)
     assert "executed" in page
     lines = json.loads((copy.root / f"book/_build/laptop/{CHAPTER}/provenance.json").read_text())
@@ -116,20 +113,13 @@ def test_a_run_that_fails_is_a_miss_with_its_reason(copy, tmp_path):
     assert "MISS" in said and "seed=0: ValueError: no such thing" in said and "Traceback" not in said
 
 
-def narrower_set() -> dict[str, str] | None:
-    import torch
-
-    return NARROWER.get(torch.backends.cpu.get_cpu_capability())
-
-
-def test_another_instruction_set_is_within_the_band(copy):
-    if not (narrower := narrower_set()):
-        pytest.skip("this processor has no narrower instruction set to compare with")
-    known = json.loads((copy.of_laptop / "provenance.json").read_text())["tables"]["collapse"]["bands"]
-    assert "nc1" in known and "epoch" not in known
-    assert "within its band" in copy.says("verify", "--profile", "laptop", **narrower)
-    report = json.loads((copy.root / "book/_build/verify/laptop/report.json").read_text())
-    assert report["tables"][0]["by"] == "band"
+@pytest.mark.skipif(len(instruction_sets()) == 1, reason="nothing can be chosen on this processor")
+def test_an_untouched_record_holds_under_every_instruction_set(copy):
+    for chosen in instruction_sets():
+        said = copy.says("verify", "--profile", "laptop", "--strict", INSTRUCTION_SET=chosen)
+        assert "all 3 comparisons hold" in said
+        report = json.loads((copy.root / "book/_build/verify/laptop/report.json").read_text())
+        assert [row["by"] for row in report["tables"][:2]] == ["exact" if chosen == instruction_set() else "rounding"] * 2
 
 
 def test_budget_keeps_what_is_finished(copy):
@@ -170,7 +160,7 @@ def test_runs_of_a_gpu_are_recorded_and_shown_where_there_is_none(copy, recorded
     page = json.loads((copy.root / f"book/_build/laptop/{CHAPTER}/provenance.json").read_text())
     assert page["trained on"] == "A GPU of theirs" and "nothing that computes it has changed since" in page["record"]
     report = copy.says("verify", "--profile", "laptop")
-    assert "within its intervals" in report
+    assert "all 3 comparisons hold" in report  # digits that are the same need no other word for what made them
 
 
 def test_the_ledger_marks_other_profiles(copy):
@@ -179,32 +169,3 @@ def test_the_ledger_marks_other_profiles(copy):
     others = [("laptop", "contradicted"), ("quick", "inconclusive")]
     assert _marks({"verdict": "supported"}, others) == "; **laptop ✘**; quick ?"
     assert _marks({"verdict": "inconclusive"}, others) == "; laptop ✘; quick ?"
-
-
-def test_gaps():
-    a, b = np.array([1.0, np.nan, 2.0, 0.0]), np.array([1.0, np.nan, 4.0, 1.0])
-    assert _gap("nc1", a, b, positive=False).tolist() == [0.0, 0.0, 2.0, 1.0]
-    assert _gap("nc1", a[:3], b[:3], positive=True)[2] == pytest.approx(np.log10(2))
-    assert np.isinf(_gap("nc1", np.array([np.nan]), np.array([1.0]), positive=False)).all()
-    assert np.isinf(_gap("layer", np.array(["a"], dtype=object), np.array(["b"], dtype=object), positive=False)).all()
-
-
-def test_rows_are_compared_at_the_same_epoch():
-    was = pd.DataFrame({"epoch": [0, 5, 7, 9], "v": [1.0, 2.0, 3.0, 4.0]})  # the terminal phase began in epoch 7, there in epoch 6
-    now = pd.DataFrame({"epoch": [0, 5, 6, 9], "v": [1.0, 2.0, 2.5, 4.0]})
-    for part in _same_epochs(was, now):
-        assert part.to_dict("list") == {"epoch": [0, 5, 9], "v": [1.0, 2.0, 4.0]}
-
-
-def test_a_band_that_allows_anything_is_not_used():
-    table = pd.DataFrame({"nc1": [1e-4, 1e-2, 1.0], "accuracy": [0.2, 0.6, 1.0], "loss": [0.1, 1.0, 10.0], "constant": [3.0, 3.0, 3.0]})
-    # ten times the band, against a quarter of 4 decades, of 0.8, of 2 decades, and of nothing
-    assert _loose(table, {"not there": 0.1, "nc1": 0.11, "accuracy": 0.01, "loss": 0.04, "constant": 0.01}) == {"nc1", "constant"}
-
-
-def test_a_spectrum_in_a_text_is_compared_number_by_number():
-    table = pd.DataFrame({"name": ["mlp", "cnn 2"], "spectrum": ["1 0.5 0.25", "1 0.4"], "value": [1.0, 2.0]})
-    wide = _expanded(table)
-    assert wide.columns.tolist() == ["name", "value", "spectrum 1", "spectrum 2", "spectrum 3"]
-    assert wide["spectrum 2"].tolist() == [0.5, 0.4] and np.isnan(wide["spectrum 3"][1])
-    assert _expanded(wide).equals(wide)

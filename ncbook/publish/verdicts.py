@@ -1,0 +1,83 @@
+"""A chapter's verdicts on its tables, and whether those that a record keeps are still what its claims, rule and quantities give."""
+
+import math
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+
+from ncbook import chapters
+from ncbook.claims.registry import Verdict, judge_claim
+from ncbook.errors import unknown
+from ncbook.publish import notebooks
+from ncbook.runs.code import module_code
+from ncbook.runs.digest import digest
+
+# the fields of a claim that decide what is judged; the others say why and where it is shown
+DECIDE = ["statement", "table", "quantity", "scale", "test", "threshold", "margin", "settings", "combine", "unit", "profiles"]
+EQUAL = 1e-9  # of a number: an interval's last digits depend on the processor
+
+
+def judged(chapter: str, tables: dict[str, pd.DataFrame], profile: str) -> list[Verdict]:
+    """The verdicts of a chapter's claims on its tables; an `InputError` where a claim asks for a table that is not among them."""
+    verdicts = []
+    for claim in chapters.claims(chapter):
+        if claim.table not in tables:
+            raise unknown("table", claim.table, tables)
+        verdicts.append(judge_claim(claim, tables[claim.table], profile))
+    return verdicts
+
+
+def plain(verdicts: list[Verdict]) -> list[dict]:
+    """Verdicts as a JSON file holds them."""
+    return [{"id": v.claim.id, "verdict": v.verdict, "parts": v.parts, "reason": v.reason} for v in verdicts]
+
+
+def deciding(chapter: str) -> list[dict]:
+    """What decides each claim of a chapter, as a record keeps it."""
+    return [{"id": entry["id"], **{name: entry[name] for name in DECIDE if name in entry}} for entry in chapters.entries(chapter)]
+
+
+def code(chapter: str) -> dict[str, str]:
+    """Digests of what turns a chapter's tables into its page: the rule, the quantities, and the code of the notebook."""
+    package = Path(__file__).resolve().parents[1]
+    quantities = find_spec(f"ncbook.chapters.{chapter}.quantities") if find_spec(f"ncbook.chapters.{chapter}") else None
+    return {
+        "rule": module_code(package / "claims" / "registry.py"),
+        "quantities": module_code(Path(quantities.origin)) if quantities else "none",
+        "notebook": digest([cell["source"] for cell in notebooks.cells(chapter) if cell["cell_type"] == "code"]),
+    }
+
+
+def changed_claims(provenance: dict) -> dict[str, str]:
+    """By claim, in words, how what decides it differs from what a record with this `provenance` was judged by: ``threshold recorded 0.1, now 0.001``."""
+    was = {claim["id"]: claim for claim in provenance.get("claims", [])}
+    now = {claim["id"]: claim for claim in deciding(provenance["chapter"])}
+    told = {}
+    for name in dict.fromkeys([*was, *now]) if was else ():  # an older record holds none: nothing can be told
+        if name not in was or name not in now:
+            told[name] = "the record does not hold it" if name not in was else "recorded, and gone since"
+        elif changed := [f for f in DECIDE if was[name].get(f) != now[name].get(f)]:
+            told[name] = "; ".join(f"{f} recorded {was[name].get(f)}, now {now[name].get(f)}" for f in changed)
+    return told
+
+
+def changed_code(provenance: dict) -> list[str]:
+    """What of the rule, the quantities and the notebook is not as it was when the record with this `provenance` was made."""
+    now = code(provenance["chapter"])
+    return [name for name, value in provenance.get("judged_by", {}).items() if now.get(name) != value]
+
+
+def difference(was: dict, now: dict) -> str:
+    """In words, how a verdict on the same table differs from the one recorded; nothing where it does not."""
+    if was["verdict"] != now["verdict"]:
+        return f"recorded {was['verdict']}, judged {now['verdict']} on the same table"
+    if len(was["parts"]) != len(now["parts"]):
+        return f"{len(was['parts'])} settings recorded, {len(now['parts'])} judged on the same table"
+    for a, b in zip(was["parts"], now["parts"], strict=True):
+        for name in dict.fromkeys([*a, *b]):
+            x, y = a.get(name), b.get(name)
+            numbers = isinstance(x, float) and isinstance(y, float)
+            if x != y and not (numbers and (math.isclose(x, y, rel_tol=EQUAL, abs_tol=1e-12) or math.isnan(x) and math.isnan(y))):
+                return f"{name} recorded {x}, judged {y} on the same table ({a.get('setting')})"
+    return ""
