@@ -252,13 +252,9 @@ def _changes(given: list[str] | None) -> dict:
 
 def _settings(device: str, jobs: int | None) -> None:
     """Check the machine's settings and hand them to the kernels through the environment."""
-    import os
-
     from ncbook import settings
 
-    os.environ["DEVICE"] = settings.device(device)
-    if jobs is not None:
-        os.environ["JOBS"] = str(settings.jobs(jobs))
+    settings.keep(DEVICE=settings.device(device), **({} if jobs is None else {"JOBS": str(settings.jobs(jobs))}))
 
 
 def _alone():

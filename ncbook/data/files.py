@@ -15,7 +15,7 @@ import zlib
 from importlib.util import find_spec
 from pathlib import Path
 
-from ncbook import paths
+from ncbook import paths, settings
 from ncbook.data.presets import DataFile, DatasetSpec, spec
 from ncbook.errors import InputError
 
@@ -24,7 +24,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".ppm", ".bmp", ".pgm", ".tif", ".tif
 
 def data_root(root: str | os.PathLike | None = None) -> Path:
     """The folder that holds the sets: `root`, else ``NCBOOK_DATA``, else ``data/datasets`` of the repository. It need not exist."""
-    given = root or os.environ.get("NCBOOK_DATA")
+    given = root or settings.current().data
     return Path(given).expanduser().resolve() if given else paths.root() / "data" / "datasets"
 
 

@@ -158,8 +158,10 @@ def _execute(chapter: Chapter) -> bool:
     source = notebooks.notebook(chapter.name)
     changed = {k: v for k, v in chapter.parameters.items() if v != notebooks.defaults(chapter.name)[k]}
     kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=os.path.join(socket, "k"))
-    kernel.kernel_spec.env |= {"NCBOOK_OUTPUT": str(aside), "NCBOOK_PROFILE": chapter.profile, "NCBOOK_ROOT": str(paths.root())}
-    kernel.kernel_spec.env["NCBOOK_RECORD"] = str(paths.record(chapter.profile, chapter.name)) if chapter.recorded else ""
+    record = str(paths.record(chapter.profile, chapter.name)) if chapter.recorded else None
+    session = Path(socket, "session.json")
+    session.write_text(json.dumps({"profile": chapter.profile, "output": str(aside), "record": record}), encoding="utf-8")
+    kernel.kernel_spec.env |= {settings.SESSION: str(session), "NCBOOK_ROOT": str(paths.root())}
     try:
         papermill.execute_notebook(
             str(source), str(aside / source.name), changed, kernel_name="python3", cwd=str(paths.root()), progress_bar=False, km=kernel

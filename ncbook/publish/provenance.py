@@ -1,27 +1,26 @@
 """Where the numbers of a page come from: the box at the end of each chapter."""
 
 import json
-import os
 from importlib.metadata import version
-
-import pandas as pd
+from pathlib import Path
 
 from ncbook import paths
+from ncbook.runs.plan import Table
 
 
-class Box(str):
+class Markdown(str):
     """A Markdown text that a notebook shows rendered."""
 
     def _repr_markdown_(self) -> str:
         return str(self)
 
 
-def provenance(*tables: pd.DataFrame) -> Box:
-    """The runs behind tables that `sweep` returned: how many, on which data, seeds and machine, with which versions, for how long.
+def provenance(read: list[Table], *, profile: str, folder: Path) -> Markdown:
+    """The runs behind the tables of a chapter: how many, on which data, seeds and machine, with which versions, for how long.
 
-    The same lines are left in the output folder, for the page of trust.
+    The same lines are left in `folder`, for the page of trust.
     """
-    runs = [run for table in tables for run in table.attrs["runs"]]
+    runs, tables = [run for table in read for run in table.runs], [table.rows for table in read]
     datasets = list(dict.fromkeys(name for table in tables if "dataset" in table for name in table["dataset"].unique()))
     seeds = [seed for table in tables if "seed" in table for seed in (table["seed"].min(), table["seed"].max())]
     seconds = sum(run["seconds"] for run in runs)
@@ -29,7 +28,7 @@ def provenance(*tables: pd.DataFrame) -> Box:
     recorded = next((run for run in runs if "commit" in run), None)
     changed = sum(run.get("changed", False) for run in runs)
     lines = {
-        "profile": f"`{os.environ.get('NCBOOK_PROFILE', 'by hand')}`",
+        "profile": f"`{profile}`",
         "data": ", ".join(f"`{name}`" for name in datasets) or "–",
         "runs": f"{len(runs)}, seeds {min(seeds)} to {max(seeds)}" if seeds else str(len(runs)),
         "trained on": "; ".join(machines),
@@ -39,8 +38,8 @@ def provenance(*tables: pd.DataFrame) -> Box:
         **({"record": _record(recorded, changed, len(runs))} if recorded else {}),
         "versions": f"{_all(runs, 'torch')}; {_all(runs, 'python')}; the page by ncbook {version('ncbook')}",
     }
-    (paths.writable(paths.output()) / "provenance.json").write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
-    return Box("| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in lines.items()))
+    (paths.writable(folder) / "provenance.json").write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
+    return Markdown("| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in lines.items()))
 
 
 def _all(runs: list[dict], name: str) -> str:

@@ -9,7 +9,6 @@ import gzip
 import hashlib
 import io
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -29,8 +28,7 @@ from ncbook.publish.parameters import parameters as parameters_of
 from ncbook.publish.verdicts import code, deciding, judged, plain
 from ncbook.runs import store
 from ncbook.runs.digest import canonical, digest
-from ncbook.runs.plan import Infos, plan
-from ncbook.runs.plan import read as finished
+from ncbook.runs.plan import Table, finished, plan
 from ncbook.runs.pool import Run, finish, missing
 
 LIMIT = 500_000  # bytes of a chapter and profile: the repository holds them all
@@ -94,10 +92,10 @@ class Record:
     runs: pd.DataFrame  # one row a run: its table, key, digest of its parameters, and what it took
     edited: list[str]  # files that are not what was recorded
 
-    def table(self, planned: list[Run]) -> pd.DataFrame:
+    def table(self, planned: list[Run]) -> Table:
         """The recorded table of a plan; an `InputError` where the record holds no table of exactly these runs.
 
-        ``attrs["runs"]`` says of each run whether its code, data or version of torch has ``changed`` since.
+        What is known of each run says as well whether its code, data or version of torch has ``changed`` since.
         """
         asked = {digest(run.parameters): run for run in planned}
         for name, of_table in self.runs.groupby("table", sort=False):
@@ -118,9 +116,10 @@ class Record:
             }
             for row in of_table.itertuples()
         ]
-        table = self.tables[name].copy()
-        table.attrs["runs"] = Infos(infos)
-        return table
+        rows, first = self.tables[name], list(planned[0].parameters)  # the parameters come first, in the order of the plan
+        if set(first) <= set(rows):
+            rows = rows[[*first, *(column for column in rows if column not in first)]]
+        return Table(rows.copy(), infos)
 
     def _changes(self) -> str:
         now = canonical(parameters_of(self.provenance["chapter"], self.provenance["profile"]))
@@ -134,10 +133,9 @@ def key_on(run: Run, device: str) -> str:
     return replace(run, device=device).key
 
 
-def asked() -> Record | None:
-    """The record that the environment says to render from (``NCBOOK_RECORD``), if it does."""
-    given = os.environ.get("NCBOOK_RECORD")
-    return _whole(_read(Path(given), _stat(Path(given)))) if given else None
+def read(here: Path) -> Record:
+    """The record in a folder; an `InputError` where it cannot be read or was edited."""
+    return _whole(_read(here, _stat(here)))
 
 
 def check(profile: str, chapter: str, parameters: dict) -> None:
@@ -201,13 +199,14 @@ def write_short(names: list[str], *, jobs: int | None = None) -> None:
 def write(chapter: str, profile: str, parameters: dict) -> Path:
     """Promote a chapter's finished runs (see `held`) to its record, with the verdicts on them. The record before it stays until then."""
     of_table = planned_short(chapter) if profile == chapters.SHORT else held(chapter, profile, parameters)
-    texts, rows, tables, read = {}, [], {}, {}
+    texts, rows, tables, read_back = {}, [], {}, {}
     for name, runs in of_table.items():
-        table = read[name] = finished(runs)
-        for run, info in zip(runs, table.attrs["runs"], strict=True):
+        table = finished(runs)
+        read_back[name] = table.rows
+        for run, info in zip(runs, table.runs, strict=True):
             rows.append({"table": name, "key": run.key, "parameters": digest(run.parameters)} | {k: info.get(k) for k in TOOK})
-        texts[f"{name}.csv.gz"] = store.to_csv(table)
-        tables[name] = {"experiment": runs[0].experiment, "runs": len(runs), "rows": len(table)}
+        texts[f"{name}.csv.gz"] = store.to_csv(table.rows)
+        tables[name] = {"experiment": runs[0].experiment, "runs": len(runs), "rows": len(table.rows)}
     took = pd.DataFrame(rows)
     texts["runs.csv.gz"] = store.to_csv(took)
     provenance = {
@@ -225,7 +224,7 @@ def write(chapter: str, profile: str, parameters: dict) -> Path:
         "peak_memory_mb": int(took["peak_memory_mb"].max()),
         "tables": tables,
         "claims": deciding(chapter),
-        "verdicts": plain(judged(chapter, read, profile)) if profile != chapters.SHORT else [],
+        "verdicts": plain(judged(chapter, read_back, profile)) if profile != chapters.SHORT else [],
         "judged_by": code(chapter),
         "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()},
     }

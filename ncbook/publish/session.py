@@ -18,12 +18,14 @@ from types import ModuleType
 
 import pandas as pd
 
-from ncbook import paths
+from ncbook import paths, settings
 from ncbook.claims.registry import Verdicts
 from ncbook.errors import InputError, unknown
-from ncbook.publish import figures, judge, notebooks, provenance
-from ncbook.publish.provenance import Box as Markdown
-from ncbook.runs.plan import sweep
+from ncbook.publish import figures, judge, notebooks, provenance, records
+from ncbook.publish.provenance import Markdown
+from ncbook.publish.records import Record
+from ncbook.runs.plan import Table, finished, plan
+from ncbook.runs.pool import finish
 
 
 @dataclass
@@ -32,8 +34,10 @@ class Session:
 
     name: str
     parameters: dict
+    profile: str
     output: Path
-    read: dict[str, pd.DataFrame] = field(default_factory=dict)
+    record: Record | None  # what its tables are read from; None: they are trained
+    read: dict[str, Table] = field(default_factory=dict)
 
     @property
     def experiment(self) -> ModuleType:
@@ -55,8 +59,11 @@ class Session:
             raise unknown(f"table of {self.name}", name, known)
         if name not in self.read:
             experiment, grid = known[name]
-            self.read[name] = sweep(experiment, grid(**self.parameters))
-        return self.read[name].copy()
+            planned = plan(experiment, grid(**self.parameters))
+            if self.record is None:
+                finish(planned)
+            self.read[name] = self.record.table(planned) if self.record else finished(planned)
+        return self.read[name].rows.copy()
 
     def show(self, figure, name: str, *, what: str, finding: str, table: pd.DataFrame) -> None:
         """Keep a figure with its table and show it (see `ncbook.publish.figures.show`)."""
@@ -64,12 +71,12 @@ class Session:
 
     def judge(self) -> Verdicts:
         """Judge every claim of the chapter on its tables, and leave the verdicts for the ledger."""
-        return judge.judge(self.name, self.tables())
+        return judge.judge(self.name, self.tables(), profile=self.profile, folder=self.output, record=self.record)
 
     def provenance(self) -> Markdown:
         """Where the numbers of the page come from; the same lines are left for the page of trust."""
         self.tables()
-        return provenance.provenance(*self.read.values())
+        return provenance.provenance(list(self.read.values()), profile=self.profile, folder=self.output)
 
 
 def open_chapter(name: str, namespace: dict) -> Session:
@@ -80,4 +87,11 @@ def open_chapter(name: str, namespace: dict) -> Session:
     declared = notebooks.defaults(name)
     if lacking := [parameter for parameter in declared if parameter not in namespace]:
         raise InputError(f"the notebook does not define {', '.join(lacking)}; run its cell of parameters first.")
-    return Session(name, {parameter: namespace[parameter] for parameter in declared}, paths.output())
+    given = settings.session()
+    return Session(
+        name,
+        {parameter: namespace[parameter] for parameter in declared},
+        given.get("profile", "by hand"),
+        Path(given["output"]) if "output" in given else paths.build() / "by-hand",
+        records.read(Path(given["record"])) if given.get("record") else None,
+    )

@@ -15,14 +15,11 @@ rounding cannot grow: a changed formula, data set or training step shows there o
 
 import html
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-
-import pandas as pd
 
 from ncbook import chapters, paths, settings
 from ncbook.errors import InputError
@@ -32,7 +29,7 @@ from ncbook.publish.execute import Chapter
 from ncbook.publish.parameters import parameters
 from ncbook.publish.verdicts import changed_claims, difference, judged, plain
 from ncbook.runs.digest import canonical
-from ncbook.runs.plan import read as finished
+from ncbook.runs.plan import Table, finished
 from ncbook.runs.pool import Run, SweepError, finish, time_limit
 
 STACK = ["device", "torch", "numpy", "scipy", "scikit_learn", "machine", "cpu", "cpu_capability", "gpu"]  # what rounds alike
@@ -93,11 +90,11 @@ def _compared(asked: list[Chapter], *, jobs: int | None) -> list[Compared]:
             results[here] = Compared(name, profile, table, "run", 0, misses=failed[here])
             continue
         recorded = found[name].table(runs)
-        exact = exactly(runs, recorded, fresh[here])
+        exact = exactly(runs, recorded.rows, fresh[here].rows)
         results[here] = _result(name, table, profile, "exact", exact)
         if exact.misses and not _one_stack(recorded, fresh[here]):
             apart[here] = recorded
-    measured: list[dict[tuple, pd.DataFrame]] = []
+    measured: list[dict[tuple, Table]] = []
     for way in _other_ways(asked[0], apart):
         tables, broken = _trained({here: planned[here] for here in apart}, way, f"verify-{profile}-{way}", jobs=jobs)
         if broken:
@@ -139,7 +136,7 @@ def _verdicts(record: records.Record, profile: str) -> Compared:
 
 def _trained(
     planned: dict[tuple, list[Run]], instruction_set: str, name: str, *, jobs: int | None
-) -> tuple[dict[tuple, pd.DataFrame], dict[tuple, list[str]]]:
+) -> tuple[dict[tuple, Table], dict[tuple, list[str]]]:
     """The tables of the plans, trained in a place of their own under an instruction set, and what failed in the others."""
     chosen = {here: [replace(run, instruction_set=instruction_set) for run in runs] for here, runs in planned.items()}
     everything, errors = [run for runs in chosen.values() for run in runs], {}
@@ -157,14 +154,14 @@ def _trained(
 
 
 def _by_rounding(
-    runs: list[Run], recorded: pd.DataFrame, fresh: pd.DataFrame, measured: list[pd.DataFrame], chapter: Chapter, here: tuple[str, str]
+    runs: list[Run], recorded: Table, fresh: Table, measured: list[Table], chapter: Chapter, here: tuple[str, str]
 ) -> Compared:
     """A table against its record by what rounding does, or, where nothing was measured, by its spread over seeds."""
-    apart = within(runs, recorded, fresh, measured, steady=chapter.profile == chapters.SHORT)
+    apart = within(runs, recorded.rows, fresh.rows, [table.rows for table in measured], steady=chapter.profile == chapters.SHORT)
     return _result(*here, chapter.profile, "rounding" if measured else WEAKER, apart)
 
 
-def _other_ways(chapter: Chapter, apart: dict[tuple, pd.DataFrame]) -> list[str]:
+def _other_ways(chapter: Chapter, apart: dict[tuple, Table]) -> list[str]:
     """The instruction sets to measure rounding with: those that the runs here were not made with; none on a GPU."""
     if not apart or chapter.profile != chapters.SHORT and settings.device() != "cpu":
         return []
@@ -172,8 +169,8 @@ def _other_ways(chapter: Chapter, apart: dict[tuple, pd.DataFrame]) -> list[str]
     return [name for name in closest_first if name != settings.instruction_set()]
 
 
-def _devices(table: pd.DataFrame) -> set[str]:
-    return {info["device"] for info in table.attrs["runs"]}
+def _devices(table: Table) -> set[str]:
+    return {info["device"] for info in table.runs}
 
 
 @contextmanager
@@ -182,21 +179,16 @@ def away_from_the_cache(name: str) -> Iterator[None]:
     place = paths.build() / "elsewhere" / name
     shutil.rmtree(place, ignore_errors=True)
     paths.writable(place)
-    before = os.environ.get("NCBOOK_RUNS")
-    os.environ["NCBOOK_RUNS"] = str(place)
     try:
-        yield
+        with settings.within({"NCBOOK_RUNS": str(place)}):
+            yield
     finally:
-        if before is None:
-            del os.environ["NCBOOK_RUNS"]
-        else:
-            os.environ["NCBOOK_RUNS"] = before
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _one_stack(recorded: pd.DataFrame, fresh: pd.DataFrame) -> bool:
+def _one_stack(recorded: Table, fresh: Table) -> bool:
     """Whether the record names this processor and these versions: it is then held to every digit. To name others is of no use to a forger."""
-    pairs = zip(recorded.attrs["runs"], fresh.attrs["runs"], strict=True)
+    pairs = zip(recorded.runs, fresh.runs, strict=True)
     return all(was.get(name) == now.get(name) for was, now in pairs for name in STACK)
 
 

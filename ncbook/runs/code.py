@@ -15,7 +15,7 @@ from ncbook.runs.digest import digest
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # They say where things are, what went wrong and which runs there are; they cannot change the number that a run gives.
-NOT_RESULTS = {PACKAGE / name for name in ("errors.py", "paths.py", "renamed.py", "__init__.py", "runs/grid.py")}
+NOT_RESULTS = {PACKAGE / name for name in ("errors.py", "paths.py", "renamed.py", "settings.py", "__init__.py", "runs/grid.py")}
 
 
 def module_code(path: Path) -> str:

@@ -1,7 +1,7 @@
 """`sweep`: an experiment over a grid of parameters, each run computed once and then read from the store."""
 
-import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from inspect import signature
 
 import pandas as pd
@@ -47,37 +47,36 @@ def sweep(
 
     `function` returns a tidy DataFrame; it may be defined in a notebook cell. Runs computed before are read from ``data/runs``; the
     table is always what a CSV holds, also the first time, so types and digits never differ. `jobs` and `device` default to the
-    environment's ``JOBS`` and ``DEVICE``. Where the book is made from a record (``NCBOOK_RECORD``), nothing is computed. Raises
-    `SweepError` when runs failed (the others are kept), `InputError` for a bad grid.
+    environment's ``JOBS`` and ``DEVICE``. Raises `SweepError` when runs failed (the others are kept), `InputError` for a bad grid.
     """
     planned = plan(function, grid, device=device)
-    if os.environ.get("NCBOOK_RECORD"):
-        from ncbook.publish.records import asked
-
-        return asked().table(planned)
     finish(planned, jobs=jobs, timeout=timeout)
     return read(planned)
 
 
+@dataclass(frozen=True)
+class Table:
+    """A table as it was read: its rows, and for each of its runs what it took and where it ran (its ``run.json``)."""
+
+    rows: pd.DataFrame
+    runs: list[dict]
+
+
 def read(planned: list[Run]) -> pd.DataFrame:
-    """The table of finished runs, in the order of the plan; ``attrs["runs"]`` says what each took and where it ran."""
+    """The rows of finished runs, in the order of the plan; an `InputError` where one is not in the store."""
+    return finished(planned).rows
+
+
+def finished(planned: list[Run]) -> Table:
+    """The table of finished runs, in the order of the plan, and what they took; an `InputError` where one is not in the store."""
     tables, infos = [], []
     for run in planned:
-        found = store.read(run.experiment, run.key)
-        if found is None:
+        stored = store.read(run.experiment, run.key)
+        if stored is None:
             raise InputError(f"{run} is not in the store; run the sweep first.")
-        table, info = found
+        table, info = stored
         infos.append(info)
         for position, (name, value) in enumerate(run.parameters.items()):
             table.insert(position, name, [value] * len(table))
         tables.append(table)
-    whole = store.from_csv(store.to_csv(pd.concat(tables, ignore_index=True)))
-    whole.attrs["runs"] = Infos(infos)  # what each took, where; not part of the result
-    return whole
-
-
-class Infos(tuple):
-    """The ``run.json`` of runs. pandas makes a deep copy of a table's attributes in every operation: of these there is one."""
-
-    def __deepcopy__(self, memo) -> "Infos":
-        return self
+    return Table(store.from_csv(store.to_csv(pd.concat(tables, ignore_index=True))), infos)

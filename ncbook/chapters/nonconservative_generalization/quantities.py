@@ -93,6 +93,22 @@ def order_by_covering(rows: pd.DataFrame) -> float:
     return _order(rows, "covering")
 
 
+def spreads(rows: pd.DataFrame) -> pd.DataFrame:
+    """Standard deviation over alignments of the gain and of the last test accuracy, in points, pooled over one arm's layouts: for a figure.
+
+    A row each (``of``), with its mean, the 95% interval, and the p-value of the permutation test; nan where a network of the arm has no gain.
+    """
+    layouts = [one for _, one in rows.groupby("layout")]
+    gain = np.stack([_gain(one) for one in layouts])  # (layouts, F, S)
+    accuracy = np.stack([100 * (1 - table(one, "test_error")) for one in layouts])
+    found = []
+    for name, y in (("gain", gain), ("last accuracy", accuracy)):
+        pooled = components.component(y) if np.isfinite(y).all() else None
+        deviations = {key: np.sqrt(max(getattr(pooled, key), 0.0)) if pooled else NAN for key in ("estimate", "low", "high")}
+        found.append({"of": name, "mean": float(np.nanmean(y)), **deviations, "p": pooled.p if pooled else NAN})
+    return pd.DataFrame(found)
+
+
 def _ends(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:
     """One network's rows at the first epoch of the terminal phase, at twice that, and at the last epoch; all nan where there is no such epoch."""
     curve = rows.set_index("epoch")

@@ -1,7 +1,8 @@
-"""Figures: their look (`style`), plots that recur (`plots`), their numbers in words (`words`), and how one is shown (`show`). The menu."""
+"""Figures: their look (`style`), plots that recur (`plots`), sketches of spherical codes (`sketches`), their numbers in words (`words`), and how one is shown (`show`). The menu."""
 
 from ncbook.publish.figures.plots import band, curve, intervals, layer_map, level, points_of, splits, terminal_phase
 from ncbook.publish.figures.show import FIGURE_MIME, show
+from ncbook.publish.figures.sketches import circle, sphere
 from ncbook.publish.figures.style import (
     BASELINE,
     LOOKS,
@@ -28,6 +29,7 @@ __all__ = [
     "SHADE",
     "SPLITS",
     "band",
+    "circle",
     "curve",
     "facets",
     "geometric_mean",
@@ -45,6 +47,7 @@ __all__ = [
     "plain_log",
     "points_of",
     "show",
+    "sphere",
     "splits",
     "style",
     "terminal_phase",
