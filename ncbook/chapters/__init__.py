@@ -28,20 +28,20 @@ def claims(chapter: str | None = None) -> list:
     """The claims of all chapters, or of one, each a `ncbook.claims.registry.Claim`; what is wrong with an entry is an `InputError`."""
     from ncbook.claims import registry  # imports pandas, which whoever asks for entries or profiles does not need
 
-    found = registry.load(entries(), module="ncbook.chapters.{chapter}.quantities")
-    return [claim for claim in found if chapter in (None, claim.chapter)]
+    listed = registry.load(entries(), module="ncbook.chapters.{chapter}.quantities")
+    return [claim for claim in listed if chapter in (None, claim.chapter)]
 
 
 def entries(chapter: str | None = None) -> list[dict]:
     """The claims of all chapters, or of one, as they stand in ``claims.yml``; none for a chapter without that file."""
-    found = []
+    listed = []
     for path in sorted(paths.chapters().glob(f"{chapter or '*'}/claims.yml")):
-        listed = read(path)
-        for entry in listed:
+        of_chapter = read(path)
+        for entry in of_chapter:
             if entry.get("chapter") != path.parent.name:
                 raise InputError(f"{path}: claim {entry.get('id')} is of the chapter {entry.get('chapter')!r}; it lies in the folder of another.")
-        found += listed
-    return found
+        listed += of_chapter
+    return listed
 
 
 def profiles() -> list[str]:

@@ -104,10 +104,10 @@ def prepare(names: list[str], profile: str, changes: dict, seeds: int | None = N
     return [Chapter(name, label, parameters(name, profile, changes), recorded) for name in names]
 
 
-def run(asked: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
+def run(requested: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
     """Train and execute what is not up to date; returns the chapters that failed, after printing why. The others are finished."""
-    stale = [chapter for chapter in asked if not chapter.is_done()]
-    for chapter in asked:
+    stale = [chapter for chapter in requested if not chapter.is_done()]
+    for chapter in requested:
         if chapter not in stale:
             console.print(f"{chapter.name} ({chapter.profile}): up to date")
     if not stale:
@@ -191,13 +191,13 @@ def _execute(chapter: Chapter) -> bool:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def forecast(asked: list[Chapter]) -> None:
+def forecast(requested: list[Chapter]) -> None:
     """Print what a run would do: runs cached and missing, estimated time and disk. Nothing is trained."""
     from ncbook.runs import store
     from ncbook.runs.pool import missing
 
     table = Table("chapter", "profile", "runs", "cached", "to train", "core time", "disk", box=None)
-    for chapter in asked:
+    for chapter in requested:
         runs = chapter.runs()
         todo = missing(runs)
         sizes = [sum(f.stat().st_size for f in store.folder(r.experiment, r.key).iterdir()) for r in runs if r not in todo]

@@ -21,10 +21,10 @@ def notebook(chapter: str) -> Path:
 
 def names() -> list[str]:
     """All chapters, in the order of the book's table of contents; a notebook that it lacks comes last."""
-    found = {path.stem for path in (root() / "book" / "chapters").glob("*.ipynb")}
+    stems = {path.stem for path in (root() / "book" / "chapters").glob("*.ipynb")}
     toc = root() / "book" / "_toc.yml"
     listed = [Path(f).stem for f in _files(yaml.safe_load(toc.read_text(encoding="utf-8")))] if toc.is_file() else []
-    return [name for name in listed if name in found] + sorted(found - set(listed))
+    return [name for name in listed if name in stems] + sorted(stems - set(listed))
 
 
 def _files(toc) -> list[str]:
@@ -45,8 +45,8 @@ def title(chapter: str) -> str:
 def cells(chapter: str) -> list[dict]:
     """The cells of a chapter's notebook: type, source and metadata; an `InputError` where it cannot be read."""
     try:
-        found = json.loads(notebook(chapter).read_text(encoding="utf-8"))["cells"]
-        return [{"cell_type": cell["cell_type"], "source": "".join(cell["source"]), "metadata": dict(cell["metadata"])} for cell in found]
+        listed = json.loads(notebook(chapter).read_text(encoding="utf-8"))["cells"]
+        return [{"cell_type": cell["cell_type"], "source": "".join(cell["source"]), "metadata": dict(cell["metadata"])} for cell in listed]
     except (ValueError, LookupError, TypeError) as error:
         raise InputError(f"{notebook(chapter)} is not a readable notebook ({error}); restore it with git.") from error
 

@@ -64,7 +64,7 @@ def planned_short(chapter: str) -> dict[str, list[Run]]:
     return planned(chapter, parameters_of(chapter, chapters.SHORT), device="cpu")
 
 
-def held(chapter: str, profile: str, parameters: dict) -> dict[str, list[Run]]:
+def complete(chapter: str, profile: str, parameters: dict) -> dict[str, list[Run]]:
     """The finished runs of each table: this machine's kind of device, or of the other where they were imported from there.
 
     An `InputError` where some are missing: a record holds complete grids only.
@@ -97,9 +97,9 @@ class Record:
 
         What is known of each run says as well whether its code, data or version of torch has ``changed`` since.
         """
-        asked = {digest(run.parameters): run for run in planned}
+        by_digest = {digest(run.parameters): run for run in planned}
         for name, of_table in self.runs.groupby("table", sort=False):
-            if self.provenance["tables"][name]["experiment"] == planned[0].experiment and set(of_table["parameters"]) == set(asked):
+            if self.provenance["tables"][name]["experiment"] == planned[0].experiment and set(of_table["parameters"]) == set(by_digest):
                 break
         else:
             raise InputError(
@@ -109,10 +109,10 @@ class Record:
         commit = {"commit": self.provenance["commit"], "recorded": self.provenance["recorded"]}
         infos = [
             {
-                "parameters": asked[row.parameters].parameters,
+                "parameters": by_digest[row.parameters].parameters,
                 **{name: getattr(row, name) for name in TOOK},
                 **commit,
-                "changed": key_on(asked[row.parameters], row.device) != row.key,
+                "changed": key_on(by_digest[row.parameters], row.device) != row.key,
             }
             for row in of_table.itertuples()
         ]
@@ -197,8 +197,8 @@ def write_short(names: list[str], *, jobs: int | None = None) -> None:
 
 
 def write(chapter: str, profile: str, parameters: dict) -> Path:
-    """Promote a chapter's finished runs (see `held`) to its record, with the verdicts on them. The record before it stays until then."""
-    of_table = planned_short(chapter) if profile == chapters.SHORT else held(chapter, profile, parameters)
+    """Promote a chapter's finished runs (see `complete`) to its record, with the verdicts on them. The record before it stays until then."""
+    of_table = planned_short(chapter) if profile == chapters.SHORT else complete(chapter, profile, parameters)
     texts, rows, tables, read_back = {}, [], {}, {}
     for name, runs in of_table.items():
         table = finished(runs)
@@ -260,10 +260,10 @@ def _put(target: Path, texts: dict[str, str], provenance: dict) -> Path:
 
 def _packed(text: str) -> bytes:
     """gzip of a text that is the same byte for byte each time."""
-    held = io.BytesIO()
-    with gzip.GzipFile(fileobj=held, mode="wb", filename="", mtime=0, compresslevel=9) as file:
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", filename="", mtime=0, compresslevel=9) as file:
         file.write(text.encode())
-    return held.getvalue()
+    return buffer.getvalue()
 
 
 def _checksum(provenance: dict) -> str:

@@ -7,19 +7,19 @@ from ncbook.publish import notebooks
 from ncbook.publish.execute import Chapter
 
 
-def pages(asked: list[Chapter]) -> dict[str, str]:
+def pages(requested: list[Chapter]) -> dict[str, str]:
     """The generated Markdown by name: ``trust``, one line a chapter."""
     rows = ["| chapter | profile | source | runs | core time | memory | computed on |", "|---|---|---|---|---|---|---|"]
-    for chapter in asked:
-        found = _provenance(chapter)
-        if found is None:
+    for chapter in requested:
+        lines = _provenance(chapter)
+        if lines is None:
             continue
         rows.append(
             f"| [{notebooks.title(chapter.name)}](chapters/{chapter.name}) | `{chapter.profile}` "
-            f"| {'record' if chapter.recorded else 'trained by this build'} | {found['runs']} | {found['core time']} "
-            f"| {found['memory']} | {found['trained on']}; {found['versions'].rsplit(';', 1)[0]} |"
+            f"| {'record' if chapter.recorded else 'trained by this build'} | {lines['runs']} | {lines['core time']} "
+            f"| {lines['memory']} | {lines['trained on']}; {lines['versions'].rsplit(';', 1)[0]} |"
         )
-    verified = [text for chapter_profile in dict.fromkeys(c.profile for c in asked) if (text := _verified(chapter_profile))]
+    verified = [text for chapter_profile in dict.fromkeys(c.profile for c in requested) if (text := _verified(chapter_profile))]
     last = "\n".join(verified) or "This copy of the book has not been verified since it was checked out; `make verify` does it."
     return {"trust": "\n".join(rows) + "\n\n## Last verification\n\n" + last + "\n"}
 

@@ -53,13 +53,13 @@ def changed_claims(provenance: dict) -> dict[str, str]:
     """By claim, in words, how what decides it differs from what a record with this `provenance` was judged by: ``threshold recorded 0.1, now 0.001``."""
     was = {claim["id"]: claim for claim in provenance.get("claims", [])}
     now = {claim["id"]: claim for claim in deciding(provenance["chapter"])}
-    told = {}
+    changes = {}
     for name in dict.fromkeys([*was, *now]) if was else ():  # an older record holds none: nothing can be told
         if name not in was or name not in now:
-            told[name] = "the record does not hold it" if name not in was else "recorded, and gone since"
+            changes[name] = "the record does not hold it" if name not in was else "recorded, and gone since"
         elif changed := [f for f in DECIDE if was[name].get(f) != now[name].get(f)]:
-            told[name] = "; ".join(f"{f} recorded {was[name].get(f)}, now {now[name].get(f)}" for f in changed)
-    return told
+            changes[name] = "; ".join(f"{f} recorded {was[name].get(f)}, now {now[name].get(f)}" for f in changed)
+    return changes
 
 
 def changed_code(provenance: dict) -> list[str]:

@@ -34,7 +34,7 @@ SCHEDULES = {
 
 @dataclass(frozen=True)
 class State:
-    """Where training stands when `train` hands over the model for a measurement."""
+    """Where training stands when `train` yields for a measurement."""
 
     epoch: int  # epochs done; 0 is the network at initialisation
     loss: float  # mean loss over the epoch just done (nan at epoch 0)
@@ -71,7 +71,7 @@ def train(
     precision: str = "float32",
     compiled: bool = False,
 ) -> Iterator[State]:
-    """Train `model` on ``dataset.train`` and hand over, in eval mode, at each measurement epoch: ``for state in train(…): measure``.
+    """Train `model` on ``dataset.train`` and yield, with the model in eval mode, at each measurement epoch: ``for state in train(…): measure``.
 
     It stops at `measure_at` (default `measurement_epochs`) and also where the terminal phase begins: the first epoch that ends with
     zero training error (Papyan et al. 2020). The only early stop is the declared one: `terminal_epochs` after that epoch.
@@ -152,13 +152,13 @@ def _wrong(model: nn.Module, split) -> int:
 
 
 @torch.no_grad()
-def extract(model, split, *, tap: str | None = None, pooled: bool = True, batch_size: int = 1024) -> Tensor:
-    """Features (N, d), float32, of a split's images at a tap of a `models.Network`, in the split's own order and without augmentation."""
-    return torch.cat([model.features(x, tap, pooled=pooled).float() for x, _ in split.batches(batch_size)])
+def extract(model, split, *, layer: str | None = None, pooled: bool = True, batch_size: int = 1024) -> Tensor:
+    """Features (N, d), float32, of a split's images at a layer of a `models.Network`, in the split's own order and without augmentation."""
+    return torch.cat([model.features(x, layer, pooled=pooled).float() for x, _ in split.batches(batch_size)])
 
 
 @torch.no_grad()
 def extract_layers(model, split, *, pooled: bool = True, batch_size: int = 1024) -> dict[str, Tensor]:
-    """`extract` at every tap in one pass over the split: {tap: (N, d of the tap)}, first to last."""
+    """`extract` at every layer in one pass over the split: {layer: (N, d of the layer)}, first to last."""
     parts = [model.all_features(x, pooled=pooled) for x, _ in split.batches(batch_size)]
-    return {tap: torch.cat([part[tap].float() for part in parts]) for tap in model.taps}
+    return {layer: torch.cat([part[layer].float() for part in parts]) for layer in model.layers}

@@ -17,7 +17,7 @@ from ncbook.training.loop import State, measurement_epochs, train
 class Recipe:
     """Data set, network, loss, optimiser, schedule and epochs: what a run needs beside its seed and its device.
 
-    `start` does all of it; `data`, `network` and `train` are its three steps, for an experiment that puts something between them.
+    `start` does all of it; `data`, `network` and `train` are its three steps, for an experiment that does something between them.
     """
 
     dataset: str  # see `ncbook.data.presets.spec`

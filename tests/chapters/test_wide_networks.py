@@ -252,7 +252,7 @@ def test_first_weights_are_gaussian_of_variance_one_over_inputs_and_the_seeds_ow
 
 def test_a_residual_network_takes_a_head_after_pooling():
     net = linear_headed("resnet20", (1, 8, 8), 10, 3, generator=generator()).eval()
-    assert net.taps[-2:] == ["linear1", "linear2"]
+    assert net.layers[-2:] == ["linear1", "linear2"]
     assert sum(isinstance(m, nn.Conv2d) for m in net.modules()) == 1 + 18 + 2  # 19 convolutions and the skips'; the 20th layer is linear
     x = torch.randn(20, 1, 8, 8, generator=generator())
     rows = linear_layers_table(net, [(x, torch.arange(10).repeat(2))], 10, 3)

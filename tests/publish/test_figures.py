@@ -54,8 +54,8 @@ def test_show_leaves_svg_png_and_csv_and_displays_what_the_build_needs(displayed
 def test_the_same_data_gives_the_same_bytes(displayed, table, tmp_path):
     for name in ("one", "two"):
         figures.show(draw(table), name, what="w", finding="f", table=table, folder=tmp_path / "figures")
-    for kind in ("svg", "png"):
-        one, two = ((tmp_path / "figures" / f"{name}.{kind}").read_bytes() for name in ("one", "two"))
+    for suffix in ("svg", "png"):
+        one, two = ((tmp_path / "figures" / f"{name}.{suffix}").read_bytes() for name in ("one", "two"))
         assert one == two
 
 

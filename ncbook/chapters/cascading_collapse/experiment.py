@@ -37,13 +37,13 @@ def readings(network: Network, x: Tensor) -> dict[tuple[int, str, str, str], Ten
     depth 0 of both flattened readings. Layers that give vectors have nothing to pool.
     """
     pixels = x.flatten(1)
-    found = {(0, "input", activation, "flattened"): pixels for activation in ("pre", "post")}
-    depth = {tap: i for i, tap in enumerate(network.taps, start=1)}
-    for (tap, activation), maps in network.activations(x).items():
-        found[depth[tap], tap, activation, "flattened"] = vectors(maps, pooled=False)
+    features = {(0, "input", activation, "flattened"): pixels for activation in ("pre", "post")}
+    depth = {layer: i for i, layer in enumerate(network.layers, start=1)}
+    for (layer, activation), maps in network.activations(x).items():
+        features[depth[layer], layer, activation, "flattened"] = vectors(maps, pooled=False)
         if maps.ndim == 4:
-            found[depth[tap], tap, activation, "pooled"] = vectors(maps, pooled=True)
-    return found
+            features[depth[layer], layer, activation, "pooled"] = vectors(maps, pooled=True)
+    return features
 
 
 def grid(**parameters) -> list[dict]:

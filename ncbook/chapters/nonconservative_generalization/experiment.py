@@ -10,11 +10,11 @@ from ncbook.metrics.collapse import variance_ratio
 from ncbook.metrics.error import error_rate
 from ncbook.metrics.margins import margin_bound, margin_summary, pairwise_margins, svm_weight
 from ncbook.metrics.moments import ClassMoments
-from ncbook.models.fixed_classifier import FixedFrames
+from ncbook.models.fixed_classifier import FixedClassifiers
 from ncbook.runs.grid import expand
 from ncbook.seeds import child_generator, child_seed
-from ncbook.theory.alignment import alignment_score, assignments, confusability
-from ncbook.theory.codes import frame
+from ncbook.theory.assignment import assignment_score, assignments, confusability
+from ncbook.theory.codes import spherical_code
 from ncbook.theory.covering_numbers import cell_diameters, class_distances, covering_bound, least_lipschitz, lipschitz_bound
 from ncbook.theory.symmetry import rotation
 from ncbook.training.loop import extract
@@ -34,7 +34,7 @@ def terminal(recipe: Recipe, *, svm: bool, covering: bool, seed: int, device: st
     for state in states:
         w, y = network.classifier.weight.detach(), data.train.labels
         h, h_test = extract(network, data.train), extract(network, data.test)
-        found = {
+        row = {
             "epoch": state.epoch,
             "terminal_epoch": state.terminal_epoch,
             "train_error": state.train_error,
@@ -43,17 +43,17 @@ def terminal(recipe: Recipe, *, svm: bool, covering: bool, seed: int, device: st
             **margin_summary(h, y, w),
             **dict.fromkeys(("bound", "svm_cosine", "svm_share"), NAN),
         }
-        if found["p_min"] > 0:
+        if row["p_min"] > 0:
             centred = (w - w.mean(0)).double()  # no decision depends on the mean row
-            found["bound"] = margin_bound(h, y, centred)
+            row["bound"] = margin_bound(h, y, centred)
             if svm:
                 best = svm_weight(h, y).to(device)
                 cosine = (best * centred).sum() / best.norm() / centred.norm()
-                found["svm_cosine"] = float(cosine)
-                found["svm_share"] = found["p_min"] * float(best.norm() / centred.norm())
-        if covering and found["p_min"] > 0 and state.epoch == recipe.epochs:
-            found |= covering_bounds(network, data, h, h_test)
-        rows.append(found)
+                row["svm_cosine"] = float(cosine)
+                row["svm_share"] = row["p_min"] * float(best.norm() / centred.norm())
+        if covering and row["p_min"] > 0 and state.epoch == recipe.epochs:
+            row |= covering_bounds(network, data, h, h_test)
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -71,11 +71,11 @@ def covering_bounds(network, data, features: Tensor, test_features: Tensor) -> d
     if (lipschitz := lipschitz_bound(network.blocks)) == lipschitz:  # not nan
         spaces["images"] = images, y, cell_diameters(gamma, w, lipschitz)
     spaces["any_network"] = images, y, class_distances(images, y)
-    found = {"lipschitz": lipschitz}
+    bounds = {"lipschitz": lipschitz}
     for name, (points, labels, diameters) in spaces.items():
         low, high = covering_bound(points, labels, diameters, n)
-        found |= {f"covering_{name}_low": low, f"covering_{name}_high": high}
-    return found
+        bounds |= {f"covering_{name}_low": low, f"covering_{name}_high": high}
+    return bounds
 
 
 def alignment(
@@ -104,12 +104,12 @@ def alignment(
     settings = {"epochs": epochs, "learning_rate": learning_rate}
     settings |= {"weight_decay": weight_decay, "batch_size": batch_size}
     draw = np.random.default_rng(child_seed(layout, f"{arm}frames"))
-    vectors = frame(dimension, classes)
+    vectors = spherical_code(dimension, classes)
     if features == "relu":  # no vector may lie along the network's own axes
         vectors = vectors @ rotation(dimension, draw)
     orders = assignments(vectors, frames, draw)
     chosen = torch.tensor(vectors[orders])  # (frames, C, d)
-    networks = FixedFrames(
+    networks = FixedClassifiers(
         body,
         sets[0].image_shape,
         chosen.repeat(seeds, 1, 1),  # every seed, every frame
@@ -134,12 +134,12 @@ def alignment(
     images = [split.normalise(split.images).flatten(1) for split in train_splits]
     rows = []
     for k, begins in enumerate(lasting(train_error)):
-        f, split, w = k % frames, train_splits[k // frames], networks.frames[k]
-        found = {
+        f, split, w = k % frames, train_splits[k // frames], networks.classifiers[k]
+        row = {
             "frame": f,
             "seed": k // frames,
             "assignment": " ".join(map(str, orders[f])),
-            "score": alignment_score(chosen[f], confused),
+            "score": assignment_score(chosen[f], confused),
             "least_lipschitz": least_lipschitz(images[k // frames], split.labels, chosen[f]),
             "terminal_epoch": NAN if begins is None else measured[begins],
             "terminal_test_error": NAN if begins is None else float(test_error[k, begins]),
@@ -149,10 +149,10 @@ def alignment(
             **margin_summary(h[k], y[k], w),
             "covering": NAN,
         }
-        if found["p_min"] > 0:
+        if row["p_min"] > 0:
             eps = cell_diameters(pairwise_margins(h[k] @ w.T, y[k]), w)
-            found["covering"] = covering_bound(h_test[k], y_test[k], eps, len(split.labels))[0]
-        rows.append(found)
+            row["covering"] = covering_bound(h_test[k], y_test[k], eps, len(split.labels))[0]
+        rows.append(row)
     return pd.DataFrame(rows).rename(columns={"loss": "train_loss"})
 
 

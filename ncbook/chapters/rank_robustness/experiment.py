@@ -66,8 +66,8 @@ def generated(
         if step == 0:
             matrices["patches"] = data.rows()
         for name, matrix in matrices.items():
-            found = ranks(singular_values(matrix), spectrum=spectrum)
-            rows.append(pd.DataFrame({**reached, "matrix": name, **found}))
+            measured = ranks(singular_values(matrix), spectrum=spectrum)
+            rows.append(pd.DataFrame({**reached, "matrix": name, **measured}))
     return pd.concat(rows, ignore_index=True)
 
 
@@ -125,8 +125,8 @@ def images(
             matrices["images", 0] = singular_values(pixels)
             matrices["images, centred", 0] = singular_values(pixels - pixels.mean(0))
         for (matrix, layer), s in matrices.items():
-            found = ranks(s[None], spectrum=spectrum)
-            rows.append(pd.DataFrame({**reached, "matrix": matrix, "layer": layer, **found}))
+            measured = ranks(s[None], spectrum=spectrum)
+            rows.append(pd.DataFrame({**reached, "matrix": matrix, "layer": layer, **measured}))
     return pd.concat(rows, ignore_index=True)
 
 
@@ -136,17 +136,17 @@ def filters_and_patches(network: Network, x: Tensor) -> dict[tuple[str, int], Te
 
     Layers count from 1, in the order in which the network holds them.
     """
-    found, seen = {}, {}
+    spectra, inputs_of = {}, {}
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
-    hooks = [layer.register_forward_pre_hook(lambda module, inputs: seen.update({module: inputs[0]})) for layer in layers]
+    hooks = [layer.register_forward_pre_hook(lambda module, inputs: inputs_of.update({module: inputs[0]})) for layer in layers]
     network(x)
     for number, (layer, hook) in enumerate(zip(layers, hooks, strict=True), start=1):
         hook.remove()
-        found["filters", number] = singular_values(layer.weight.flatten(1))
+        spectra["filters", number] = singular_values(layer.weight.flatten(1))
         # (n, in k k, positions), summed over images and positions
-        columns = unfold(seen[layer], layer.kernel_size, padding=layer.padding, stride=layer.stride)
-        found["patches", number] = from_gram(torch.einsum("nap,nbp->ab", columns, columns))
-    return found
+        columns = unfold(inputs_of[layer], layer.kernel_size, padding=layer.padding, stride=layer.stride)
+        spectra["patches", number] = from_gram(torch.einsum("nap,nbp->ab", columns, columns))
+    return spectra
 
 
 def generated_grid(**parameters) -> list[dict]:

@@ -8,10 +8,10 @@ import torch
 
 from ncbook.data.datasets import load
 from ncbook.errors import unknown
-from ncbook.models.fixed_classifier import FixedFrames
+from ncbook.models.fixed_classifier import FixedClassifiers
 from ncbook.runs.grid import expand
 from ncbook.seeds import child_generator, child_seed
-from ncbook.theory.codes import frame
+from ncbook.theory.codes import spherical_code
 from ncbook.theory.geometry import best_known, largest_cosine, one_vs_rest
 from ncbook.theory.symmetry import permutations, rotation
 from ncbook.theory.unconstrained import minimise
@@ -62,7 +62,7 @@ def layout(
     sets = [load(dataset, train_size=train_size, seed=root, device=device) for root in roots]
     draw = np.random.default_rng(child_seed(layout, f"{arm}frames"))
     chosen, names = changed(change, dimension, sets[0].num_classes, frames, draw)
-    networks = FixedFrames(
+    networks = FixedClassifiers(
         body,
         sets[0].image_shape,
         torch.tensor(np.stack(chosen * seeds)),  # (seeds · frames, C, d): every seed, every frame
@@ -97,7 +97,7 @@ def layout(
 
 def changed(change: str, dimension: int, classes: int, count: int, draw) -> tuple[list, list[str]]:
     """`count` versions of one frame, each (C, d), and the vector that each class has ("0 3 1 …")."""
-    base = frame(dimension, classes)
+    base = spherical_code(dimension, classes)
     if change == "rotation":
         return [base @ rotation(dimension, draw) for _ in range(count)], [""] * count
     if change != "permutation":

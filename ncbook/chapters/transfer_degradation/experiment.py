@@ -27,13 +27,13 @@ def experiment(
     data = source_task(recipe, labels, seed, device)
     network = recipe.network(data, seed)
     head = {"weight": network.classifier.weight, "bias": network.classifier.bias}
-    last, rows = network.taps[-1], []
+    last, rows = network.layers[-1], []
     for state in recipe.train(network, data, seed):
         on_train = extract_layers(network, data.train)
         on_test = extract_layers(network, data.test)
         # earlier layers, and blurred features, are compared at the ends of the terminal phase
         ends = state.epoch in (0, state.terminal_epoch, recipe.epochs)
-        for layer in network.taps if every_layer and ends else [last]:
+        for layer in network.layers if every_layer and ends else [last]:
             h_train, h_test = on_train[layer], on_test[layer]
             collapse = collapse_table(
                 (h_train, data.train.labels),
