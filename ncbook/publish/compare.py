@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ import pandas as pd
 from ncbook.runs.pool import Run
 
 FACTOR = 5  # of the largest difference that instruction sets made here
-FLOOR = 1e-4  # of a number, or of a column's largest where it has both signs: some thousand roundings of float32, a tenth of a wrong x 1.001
+FLOOR = 2e-4  # of a number, or of a column's largest where it has both signs: some thousand roundings of float32, a fifth of a wrong x 1.001
 PRINTED = 1.1e-2  # of a number that a text holds with three digits
 NOTHING = 1e-6  # of a spectrum's largest: below it the numbers are float32's rounding alone
 FLIPS = 0.05  # a share of an epoch's cells in a column of counts: images on the edge, which fell elsewhere in no measurement
@@ -105,20 +106,25 @@ def _allowed(gap: np.ndarray, apart: list[np.ndarray], values: pd.Series, places
     measured = _finite(apart)
     if not measured.any() and pd.api.types.is_integer_dtype(values):
         return np.zeros(len(values))
-    like = [places["alike"], places["time"]]
-    largest = pd.Series(measured).groupby(like).max().groupby(level=0).cummax()  # what has once gone apart may stay so
-    allowed = FACTOR * largest.reindex(pd.MultiIndex.from_arrays(like)).to_numpy() + floor
+    group = places["group"].to_numpy()  # of rows that are alike and of one time, numbered by what they are alike to, then by time
+    seen = np.zeros(group.max() + 1)
+    np.maximum.at(seen, group, measured)
+    for begin, end in pairwise([*np.unique(places.groupby("alike")["group"].min()), len(seen)]):
+        seen[begin:end] = np.maximum.accumulate(seen[begin:end])  # what has once gone apart may stay so
+    allowed = FACTOR * seen[group] + floor
     if (nowhere := ~np.isfinite(apart).all(axis=0)).any():  # a number against none, where instruction sets have it too
-        allowed = np.where(pd.Series(nowhere).groupby(like).transform("any"), np.inf, allowed)
+        allowed[np.isin(group, group[nowhere])] = np.inf
     most, counted = max(FACTOR * measured.max(), chaos) + floor, _counted(values)
     if chaos and values.isna().any():
         most = np.inf  # such as the beginning of a phase, which a network reaches or not
     for time, rows in places.groupby("time").indices.items():
         over = rows[gap[rows] > allowed[rows]]
-        runs_over, runs = places.loc[over, "run"].nunique(), places.loc[rows, "run"].nunique()
+        if not len(over):
+            continue
+        runs_over, runs = places["run"].to_numpy()[over], places["run"].to_numpy()[rows]
         if counted and len(over) <= max(1, FLIPS * len(rows)):
             allowed[over] = np.minimum(gap[over], max(most, 2 * _quantum(values)))
-        elif time > 0 and chaos and runs_over <= max(1, POPS * runs):
+        elif time > 0 and chaos and len(np.unique(runs_over)) <= max(1, POPS * len(np.unique(runs))):
             allowed[over] = np.minimum(gap[over], most)
     return allowed
 
@@ -225,7 +231,9 @@ def _aligned(runs: list[Run], tables: list[pd.DataFrame], difference: Difference
     if not kept:
         return tables, pd.DataFrame()
     joined = [pd.concat(parts, ignore_index=True) for parts in zip(*kept, strict=True)]
-    return joined, pd.concat(places, ignore_index=True)
+    where = pd.concat(places, ignore_index=True)
+    where["group"] = where.groupby(["alike", "time"]).ngroup()
+    return joined, where
 
 
 def _common_epochs(parts: list[pd.DataFrame]) -> list[pd.DataFrame]:

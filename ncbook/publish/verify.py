@@ -124,8 +124,11 @@ def _verdicts(record: records.Record, profile: str) -> Compared:
     name = record.provenance["chapter"]
     changed = changed_claims(record.provenance)
     was = {verdict["id"]: verdict for verdict in record.provenance.get("verdicts", [])}
-    now = {verdict["id"]: verdict for verdict in plain(judged(name, record.tables, profile))}
     misses = [f"{claim}: {what}" for claim, what in changed.items()]
+    try:
+        now = {verdict["id"]: verdict for verdict in plain(judged(name, record.tables, profile))}
+    except Exception as error:  # noqa: BLE001 - whatever an edited table makes of a quantity
+        return Compared(name, profile, "verdicts", "claims", 0, misses=[*misses, f"its tables cannot be judged ({type(error).__name__}: {error})"])
     for claim in was.keys() & now.keys() - changed.keys():
         if change := difference(was[claim], now[claim]):
             misses.append(f"{claim}: {change}")
