@@ -107,11 +107,11 @@ def _allowed(gap: np.ndarray, apart: list[np.ndarray], values: pd.Series, places
     if not measured.any() and pd.api.types.is_integer_dtype(values):
         return np.zeros(len(values))
     group = places["group"].to_numpy()  # of rows that are alike and of one time, numbered by what they are alike to, then by time
-    seen = np.zeros(group.max() + 1)
-    np.maximum.at(seen, group, measured)
-    for begin, end in pairwise([*np.unique(places.groupby("alike")["group"].min()), len(seen)]):
-        seen[begin:end] = np.maximum.accumulate(seen[begin:end])  # what has once gone apart may stay so
-    allowed = FACTOR * seen[group] + floor
+    largest = np.zeros(group.max() + 1)
+    np.maximum.at(largest, group, measured)
+    for begin, end in pairwise([*np.unique(places.groupby("alike")["group"].min()), len(largest)]):
+        largest[begin:end] = np.maximum.accumulate(largest[begin:end])  # what has once gone apart may stay so
+    allowed = FACTOR * largest[group] + floor
     if (nowhere := ~np.isfinite(apart).all(axis=0)).any():  # a number against none, where instruction sets have it too
         allowed[np.isin(group, group[nowhere])] = np.inf
     most, counted = max(FACTOR * measured.max(), chaos) + floor, _counted(values)

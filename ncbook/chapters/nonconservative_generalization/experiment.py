@@ -95,7 +95,7 @@ def alignment(
     layout: int,
     device: str = "cpu",
 ) -> pd.DataFrame:
-    """Frames × seeds that differ in which class has which vector: one row a network."""
+    """Assignments of one code × seeds, each cell a network of its own: one row a network."""
     arm = f"{dataset}/{dimension}/{features}/"
     roots = [child_seed(layout, f"{arm}{s}") for s in range(seeds)]
     sets = [load(dataset, train_size=train_size, seed=root, device=device) for root in roots]
@@ -112,7 +112,7 @@ def alignment(
     networks = FixedClassifiers(
         body,
         sets[0].image_shape,
-        chosen.repeat(seeds, 1, 1),  # every seed, every frame
+        chosen.repeat(seeds, 1, 1),  # every seed, every assignment
         features=features,
         generator=child_generator(layout, f"{arm}weights"),
     ).to(device)
@@ -125,7 +125,7 @@ def alignment(
         generators=[child_generator(root, "batches") for root in roots],
         **settings,
     )  # (K, len(measured)) each
-    # fixed before any frame is trained: how easily two classes are confused without frames
+    # fixed before any of them is trained: how easily two classes are confused by networks that favour none
     root = child_seed(layout, f"{arm}reference")
     reference = load(dataset, train_size=train_size, seed=root, device=device)
     confused = confusability(reference, body, networks=frames, seed=root, **settings)
@@ -162,7 +162,7 @@ def terminal_grid(**parameters) -> list[dict]:
 
 
 def alignments_grid(**parameters) -> list[dict]:
-    """Frames with too few dimensions for a simplex: permuting the classes changes which are neighbours."""
+    """Codes with too few dimensions for a simplex: permuting the classes changes which are neighbours."""
     return _layouts(parameters, features="linear", dimension=parameters["dimension"])
 
 

@@ -1,4 +1,4 @@
-"""Symmetric generalization: does the frame that a network collapses to matter for new images? (Gao et al. 2023)."""
+"""Symmetric generalization: does the class-mean configuration that a network collapses to matter for new images? (Gao et al. 2023)."""
 
 from itertools import product
 
@@ -55,7 +55,7 @@ def layout(
     layout: int,
     device: str = "cpu",
 ) -> pd.DataFrame:
-    """Frames × seeds, each cell a network of its own: one row a cell."""
+    """Class-mean configurations × seeds, each cell a network of its own: one row a cell."""
     # a seed is a training set and an order of its images; arms share no random number
     arm = f"{dataset}/{change}/{features}/{dimension}/{normalised}/"
     roots = [child_seed(layout, f"{arm}{s}") for s in range(seeds)]
@@ -65,7 +65,7 @@ def layout(
     networks = FixedClassifiers(
         body,
         sets[0].image_shape,
-        torch.tensor(np.stack(chosen * seeds)),  # (seeds · frames, C, d): every seed, every frame
+        torch.tensor(np.stack(chosen * seeds)),  # (seeds · frames, C, d): every seed, every configuration
         features=features,
         normalised=normalised,
         scale=scale if normalised else 1.0,
@@ -86,7 +86,7 @@ def layout(
         {
             "frame": np.tile(range(frames), seeds),
             "seed": np.repeat(range(seeds), frames),
-            "assignment": names * seeds,  # the vector of the frame that each class has
+            "assignment": names * seeds,  # the vector of the code that each class has
             "train_error": train["error"],
             "train_loss": train["loss"],
             "train_variance_ratio": train["variance_ratio"],
@@ -96,13 +96,13 @@ def layout(
 
 
 def changed(change: str, dimension: int, classes: int, count: int, draw) -> tuple[list, list[str]]:
-    """`count` versions of one frame, each (C, d), and the vector that each class has ("0 3 1 …")."""
+    """`count` versions of one spherical code, each (C, d), and the vector that each class has ("0 3 1 …")."""
     base = spherical_code(dimension, classes)
     if change == "rotation":
         return [base @ rotation(dimension, draw) for _ in range(count)], [""] * count
     if change != "permutation":
         raise unknown("change", change, ["permutation", "rotation"])
-    if classes <= dimension + 1:  # a simplex: its permutations are all the same frame, rotated
+    if classes <= dimension + 1:  # a simplex: its permutations are all the same configuration, rotated
         orders = [draw.permutation(classes) for _ in range(count)]
     else:
         orders = permutations(base, count, draw)
@@ -115,19 +115,19 @@ def optimisation_grid(**parameters) -> list[dict]:
 
 
 def permutations_grid(**parameters) -> list[dict]:
-    """Permuted frames with fewer dimensions than a simplex needs, linear features."""
+    """Permuted codes with fewer dimensions than a simplex needs, linear features."""
     arm = {"change": "permutation", "features": "linear", "dimension": parameters["permuted_dimension"]}
     return _layouts(parameters, over=["dataset", "dimension", "normalised"], **arm)
 
 
 def rotations_grid(**parameters) -> list[dict]:
-    """Rotated simplices, non-negative features: the network's coordinates are not the frame's."""
+    """Rotated simplices, non-negative features: the network's coordinates are not the code's."""
     arm = {"change": "rotation", "features": "relu", "dimension": parameters["rotated_dimension"]}
     return _layouts(parameters, over=["dataset", "dimension", "normalised"], **arm)
 
 
 def controls_grid(**parameters) -> list[dict]:
-    """What cannot matter: simplices, permuted or rotated, below linear features; and permuted frames, where all classes are alike."""
+    """What cannot matter: simplices, permuted or rotated, below linear features; and permuted codes, where all classes are alike."""
     simplex, alike = parameters["simplex_dimension"], parameters["exchangeable_dataset"]
     arms = [{"dataset": d, "change": c, "dimension": simplex} for d, c in product(parameters["dataset"], parameters["change"])]
     arms += [{"dataset": alike, "change": "permutation", "dimension": parameters["exchangeable_dimension"]}]
