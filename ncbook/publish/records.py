@@ -16,7 +16,6 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def why_shown(chapter: str) -> str:
 
 def planned(chapter: str, parameters: dict, *, device: str | None = None) -> dict[str, list[Run]]:
     """The runs of each table of a chapter, by the table's name."""
-    tables = import_module(f"ncbook.chapters.{chapter}.experiment").TABLES
+    tables = chapters.experiment(chapter).TABLES
     return {name: plan(f, grid(**parameters), device=device) for name, (f, grid) in tables.items()}
 
 

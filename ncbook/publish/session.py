@@ -12,13 +12,11 @@ opened by hand has none of these: its profile is called ``by hand``, and its tab
 
 import inspect
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import pandas as pd
 
-from ncbook import paths, settings
+from ncbook import chapters, paths, settings
 from ncbook.claims.registry import Verdicts
 from ncbook.errors import InputError, unknown
 from ncbook.publish import figures, judge, notebooks, provenance, records
@@ -39,23 +37,18 @@ class Session:
     record: Record | None  # what its tables are read from; None: they are trained
     read: dict[str, Table] = field(default_factory=dict)
 
-    @property
-    def experiment(self) -> ModuleType:
-        """The module ``experiment.py`` of the chapter."""
-        return import_module(f"ncbook.chapters.{self.name}.experiment")
-
     def source(self, *functions: str) -> Markdown:
         """The source of functions of ``experiment.py``, as a notebook shows it."""
-        texts = [inspect.getsource(getattr(self.experiment, name)) for name in functions]
+        texts = [inspect.getsource(getattr(chapters.experiment(self.name), name)) for name in functions]
         return Markdown("\n".join(f"```python\n{text}```" for text in texts))
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """All tables of the chapter by name, each over the grid of the notebook's parameters: trained where need be, or from the record."""
-        return {name: self.table(name) for name in self.experiment.TABLES}
+        return {name: self.table(name) for name in chapters.experiment(self.name).TABLES}
 
     def table(self, name: str) -> pd.DataFrame:
         """One table of the chapter; an `InputError` where there is none of that name."""
-        if name not in (known := self.experiment.TABLES):
+        if name not in (known := chapters.experiment(self.name).TABLES):
             raise unknown(f"table of {self.name}", name, known)
         if name not in self.read:
             experiment, grid = known[name]

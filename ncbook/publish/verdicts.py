@@ -1,7 +1,6 @@
 """A chapter's verdicts on its tables, and whether those that a record keeps are still what its claims, rule and quantities give."""
 
 import math
-from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -41,10 +40,10 @@ def deciding(chapter: str) -> list[dict]:
 def code(chapter: str) -> dict[str, str]:
     """Digests of what turns a chapter's tables into its page: the rule, the quantities, and the code of the notebook."""
     package = Path(__file__).resolve().parents[1]
-    quantities = find_spec(f"ncbook.chapters.{chapter}.quantities") if find_spec(f"ncbook.chapters.{chapter}") else None
+    quantities = package / "chapters" / chapter / "quantities.py"
     return {
         "rule": module_code(package / "claims" / "registry.py"),
-        "quantities": module_code(Path(quantities.origin)) if quantities else "none",
+        "quantities": module_code(quantities) if quantities.is_file() else "none",
         "notebook": digest([cell["source"] for cell in notebooks.cells(chapter) if cell["cell_type"] == "code"]),
     }
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from ncbook import paths
 from ncbook.runs.digest import canonical, digest
 
-TIMED = Path(__file__).with_name("durations.csv")  # one measured run of each network of each experiment: for a first run on a new machine
+# For a first run: the longest run on record of each experiment, network and data set, and one epoch on 300 images for the networks on no record.
+TIMED = Path(__file__).with_name("durations.csv")
 REPEATED = ("seed", "layout")  # runs that differ in these alone take equally long
 AMOUNTS = ("epochs", "steps", "train_size", "samples", "filters", "frames", "seeds")  # the time of a run is roughly proportional to each
 WEIGHTS = {"model": 20, "body": 20, "dataset": 5}  # how much it matters, among other runs, that they have this parameter in common
@@ -35,7 +36,7 @@ def expected(experiment: str, grid: list[dict], device: str) -> list[float]:
     A run, or one that differs in its seed only, that is in the store or in a record takes as long as it did. Otherwise the most similar run that
     was timed is scaled by the ratio of epochs, images and the like.
     """
-    stored = [timed for timed in _stored(experiment)]
+    stored = _stored(experiment)
     similar = [timed for timed in stored if timed.device == device] or stored
     here = {_setting(timed.parameters): timed.seconds for timed in similar}
     recorded, shipped = _recorded(experiment), [timed for name, timed in _shipped() if name == experiment]
