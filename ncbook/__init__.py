@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-__version__ = "0.1.0"
+from ncbook.version import __version__ as __version__
 
 # Lazy, so that `ncbook list` or a build with nothing to do does not import torch.
 _menu = {

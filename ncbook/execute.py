@@ -22,7 +22,7 @@ from ncbook import chapters, paths, settings
 from ncbook.claims.entries import entries
 from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text
 from ncbook.errors import InputError
-from ncbook.sweeps.key import PACKAGE, canonical, data_fingerprints, digest, module_code, torch_version
+from ncbook.sweeps.key import PACKAGE, canonical, data_fingerprints, digest, libraries, module_code
 
 console = Console(stderr=True, highlight=False)
 
@@ -60,7 +60,7 @@ class Chapter:
                 "rule": module_code(PACKAGE / "claims" / "registry.py"),
                 "claims": entries(self.name),
                 "device": settings.device(),
-                "torch": torch_version(),
+                "libraries": libraries(),
             }
         )
 

@@ -22,8 +22,9 @@ from pathlib import Path
 from ncbook.errors import InputError
 
 PACKAGE = Path(__file__).resolve().parents[1]
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn")
 # They say where things are and what went wrong; they cannot change a number.
-NOT_RESULTS = {PACKAGE / "errors.py", PACKAGE / "paths.py", PACKAGE / "__init__.py"}
+NOT_RESULTS = {PACKAGE / "errors.py", PACKAGE / "paths.py", PACKAGE / "version.py", PACKAGE / "__init__.py"}
 
 
 def digest(value) -> str:
@@ -49,7 +50,7 @@ def run_key(function, parameters: dict, *, device: str, code: str | None = None)
             "data": data_fingerprints(parameters),
             "code": code or code_of(function),
             "device": device,
-            "torch": torch_version(),
+            "libraries": libraries(),
         }
     )
 
@@ -60,10 +61,24 @@ def name_of(function) -> str:
     return f"{module}.{function.__qualname__}".replace("<", "").replace(">", "")
 
 
-def torch_version() -> str:
-    """``major.minor`` of the installed torch, without importing it."""
+def libraries() -> dict[str, str]:
+    """``major.minor`` of the installed libraries that compute numbers, without importing one.
+
+    All of them for every run: between two minor versions a solver, a default or the order of a sum may change, in scikit-learn's support
+    vector machines and SciPy's optimisers as much as in torch. A patch release mends faults, and computes nothing again.
+    """
+    return {name: ".".join(full.split(".")[:2]) for name, full in installed().items()}
+
+
+def installed() -> dict[str, str]:
+    """The full versions of these libraries, ``none`` for one that is not installed."""
+    return {name: _version(name) for name in LIBRARIES}
+
+
+@cache  # a process keeps the versions that it started with; to ask takes a millisecond, and there are hundreds of keys
+def _version(name: str) -> str:
     try:
-        return ".".join(version("torch").split(".")[:2])
+        return version(name)
     except PackageNotFoundError:
         return "none"
 

@@ -27,7 +27,7 @@ from ncbook import settings
 from ncbook.errors import InputError
 from ncbook.paths import runs, writable
 from ncbook.sweeps import store
-from ncbook.sweeps.key import code_of, name_of, run_key
+from ncbook.sweeps.key import canonical, code_of, installed, name_of, run_key
 
 LONG = 300.0  # seconds that a run is expected to take, from which on it keeps checkpoints
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -50,6 +50,10 @@ class Run:
     @cached_property  # the code may be edited while runs are at work; a run keeps the key that it was planned with
     def key(self) -> str:
         return run_key(self.function, self.parameters, device=self.device, code=self.code)
+
+    def stored(self) -> tuple[pd.DataFrame, dict] | None:
+        """Its table and its ``run.json``, if the store holds it: whole, and of these very parameters."""
+        return store.read(self.experiment, self.key, parameters=canonical(self.parameters), device=self.device)
 
     def __str__(self) -> str:
         return f"{self.experiment}({', '.join(f'{k}={v!r}' for k, v in self.parameters.items())})"
@@ -91,6 +95,7 @@ def call(pickled: bytes, parameters: dict, device: str, code: str | None = None,
     took = {
         "seconds": round(time.perf_counter() - start, 3),
         "peak_memory_mb": round(peak / 2**20),
+        **{name.replace("-", "_"): full for name, full in installed().items()},
         "torch": str(torch.__version__),  # it is no plain text: unpickling it would import torch
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -157,7 +162,7 @@ def one_thread() -> Iterator[None]:
 def missing(planned: list[Run]) -> list[Run]:
     """The runs that the store does not hold yet, each once."""
     unique = {(run.experiment, run.key): run for run in planned}
-    return [run for (experiment, key), run in unique.items() if store.read(experiment, key) is None]
+    return [run for run in unique.values() if run.stored() is None]
 
 
 def time_limit(planned: list[Run]) -> float:
@@ -227,7 +232,7 @@ def _keep(run: Run, future, timeout: float | None) -> tuple[str, str] | None:
         if text is None:  # it would fail again in the same way
             shutil.rmtree(store.checkpoints(run.experiment, run.key), ignore_errors=True)
             return info["error"], info["log"]
-        store.write(run.experiment, run.key, text, {"parameters": run.parameters, "device": run.device, **info})
+        store.write(run.experiment, run.key, text, {"parameters": canonical(run.parameters), "device": run.device, **info})
         shutil.rmtree(store.checkpoints(run.experiment, run.key), ignore_errors=True)
     except TimeoutError:
         return f"it ran past its time limit of {timeout:g} s", ""

@@ -9,6 +9,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from toy_experiments import faulty, notebook, slow, wave
@@ -61,6 +62,25 @@ def test_tables_are_the_same_for_any_number_of_jobs_and_each_run_is_computed_onc
     assert set(alone["text"]) == {"nan"}
     assert [run["parameters"]["seed"] for run in alone.attrs["runs"]] == [0, 1, 2, 0, 1, 2]
     assert os.environ.get("OMP_NUM_THREADS") == threads  # the notebook's own later work keeps its threads
+
+
+def test_finished_runs_that_were_exchanged_are_computed_again(home):
+    table = sweep(wave, GRID, jobs=1)
+    runs, first = plan(wave, GRID), contents(home)
+    one, two = (store.folder(run.experiment, run.key) for run in runs[:2])
+    one.rename(one.with_name("aside"))
+    two.rename(one)
+    one.with_name("aside").rename(two)
+    assert missing(runs) == runs[:2]
+    pd.testing.assert_frame_equal(sweep(wave, GRID, jobs=1), table, check_exact=True)
+    assert contents(home) == first and len(calls(home)) == 8
+
+
+def test_a_run_says_with_what_it_was_computed(home):
+    (run,) = sweep(wave, GRID[:1], jobs=1).attrs["runs"]
+    for name in ("torch", "numpy", "scipy", "scikit_learn", "python"):
+        assert run[name][0].isdigit() and run[name].count(".") >= 2
+    assert run["numpy"] == np.__version__ and run["key"] == plan(wave, GRID[:1])[0].key
 
 
 def test_failed_runs_lose_themselves_only_and_only_they_are_computed_again(home):
