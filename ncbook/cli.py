@@ -257,12 +257,13 @@ def _settings(device: str, jobs: int | None) -> None:
 
 
 def _alone():
-    """One build a checkout: a second one waits for the first, and says so."""
+    """One build a checkout: a second one waits for the first, and says so. Records that a killed command was replacing are put back."""
     from contextlib import contextmanager
 
     from filelock import FileLock, Timeout
 
-    from ncbook.paths import runs, writable
+    from ncbook import durable
+    from ncbook.paths import results, runs, writable
 
     @contextmanager
     def waiting():
@@ -273,6 +274,8 @@ def _alone():
             Console(stderr=True).print("another ncbook is at work in this checkout; waiting for it to finish")
             lock.acquire()
         try:
+            for profile in results().glob("*/"):
+                durable.recover(profile)
             yield
         finally:
             lock.release()

@@ -11,29 +11,28 @@ import io
 import json
 import os
 import platform
-import shutil
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 
-from ncbook import chapters, paths
+from ncbook import chapters, durable, paths
 from ncbook.errors import InputError
 from ncbook.sweeps import Infos, Run, plan, store
 from ncbook.sweeps import read as finished
 from ncbook.sweeps.key import canonical, digest
 from ncbook.sweeps.pool import missing
+from ncbook.version import __version__
 
 PROFILES = ["paper-full", "paper", "laptop", "quick"]  # the largest first
 LIMIT = 500_000  # bytes of a chapter and profile: the repository holds them all
 UNPACKED = 100_000_000  # bytes: what no packed table of `LIMIT` comes near
-TOOK = ["device", "seconds", "peak_memory_mb", "torch", "python", "machine", "cpu", "cpu_capability", "gpu", "finished"]
+VERSIONS = ["torch", "numpy", "scipy", "scikit_learn", "python"]
+TOOK = ["device", "seconds", "peak_memory_mb", *VERSIONS, "machine", "cpu", "cpu_capability", "gpu", "finished"]
 
 
 def on_record(chapter: str) -> list[str]:
@@ -78,7 +77,7 @@ class Record:
     def table(self, planned: list[Run]) -> pd.DataFrame:
         """The recorded table of a plan; an `InputError` where the record holds no table of exactly these runs.
 
-        ``attrs["runs"]`` says of each run whether its code, data or version of torch has ``changed`` since.
+        ``attrs["runs"]`` says of each run whether its code, data or a library has ``changed`` since; None is what an older record does not hold.
         """
         asked = {digest(run.parameters): run for run in planned}
         for name, of_table in self.runs.groupby("table", sort=False):
@@ -89,11 +88,11 @@ class Record:
                 f"the record in {self.folder} does not hold the runs of {planned[0].experiment} that are asked for: its parameters are not "
                 f"those of the profile any more{self._changes()}. Train them (leave FROM=record out), then `make record`."
             )
-        commit = {"commit": self.provenance["commit"], "recorded": self.provenance["recorded"]}
+        commit = {name: self.provenance[name] for name in ("commit", "dirty", "recorded")}
         infos = [
             {
                 "parameters": asked[row.parameters].parameters,
-                **{name: getattr(row, name) for name in TOOK},
+                **{name: getattr(row, name, None) for name in TOOK},
                 **commit,
                 "changed": key_on(asked[row.parameters], row.device) != row.key,
             }
@@ -167,8 +166,9 @@ def _read(here: Path, _: tuple) -> Record:
 
 
 def _text_where_text(runs: pd.DataFrame) -> pd.DataFrame:
-    """``gpu`` is empty on a CPU: as text or nothing, never as a number."""
-    return runs.assign(gpu=[None if pd.isna(value) else str(value) for value in runs["gpu"]])
+    """``gpu`` is empty on a CPU, and a version may look like a number: as text or nothing, never as a number."""
+    texts = [name for name in ("gpu", *VERSIONS) if name in runs]
+    return runs.assign(**{name: [None if pd.isna(value) else str(value) for value in runs[name]] for name in texts})
 
 
 def write(chapter: str, profile: str, parameters: dict, *, bands: dict[str, dict[str, float]]) -> Path:
@@ -192,7 +192,7 @@ def write(chapter: str, profile: str, parameters: dict, *, bands: dict[str, dict
         "parameters": canonical(parameters),
         "recorded": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         **_commit(),
-        "ncbook": version("ncbook"),
+        "ncbook": __version__,
         "system": platform.system(),
         "data": _fingerprints(of_table),
         "machines": sorted({_machine(row) for row in took.to_dict("records")}),
@@ -206,29 +206,15 @@ def write(chapter: str, profile: str, parameters: dict, *, bands: dict[str, dict
 
 
 def _put(target: Path, texts: dict[str, str], provenance: dict) -> Path:
-    """Write a record aside, wait for the disk, and put it in the place of the one before."""
+    """Put a record in the place of the one before, whole."""
     packed = {name: _packed(text) for name, text in texts.items()}
     if (size := sum(map(len, packed.values()))) > LIMIT:
         raise InputError(
             f"the tables of {target.name} take {size:,} bytes packed; a record may take {LIMIT:,}. Measure less often, or fewer columns."
         )
+    text = json.dumps({**provenance, "sha256": _checksum(provenance)}, indent=1) + "\n"
     paths.writable(target.parent)
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    old = aside.with_name(f"{aside.name}.old")
-    try:
-        for name, content in packed.items():
-            store.durable_write(aside / name, content)
-        text = json.dumps({**provenance, "sha256": _checksum(provenance)}, indent=1) + "\n"
-        store.durable_write(aside / "provenance.json", text.encode())
-        aside.chmod(0o755)
-        if target.exists():
-            target.rename(old)
-        aside.rename(target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        if not target.exists() and old.exists():
-            old.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
+    durable.replace(target, {**packed, "provenance.json": text.encode()})
     return target
 
 

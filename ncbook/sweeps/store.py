@@ -7,13 +7,13 @@ A run is there completely or not at all: it is written aside and renamed, and re
 import hashlib
 import io
 import json
-import os
 import shutil
 from pathlib import Path
 from uuid import uuid4
 
 import pandas as pd
 
+from ncbook import durable
 from ncbook.errors import InputError
 from ncbook.paths import runs
 
@@ -82,8 +82,8 @@ def write(experiment: str, key: str, text: str, info: dict) -> None:
     aside = target.with_name(f".{key}-{uuid4().hex[:8]}")
     aside.mkdir(parents=True)
     try:
-        durable_write(aside / "table.csv", text.encode())
-        durable_write(aside / "run.json", (json.dumps({**info, "sha256": _checksum(text, info)}, indent=1) + "\n").encode())
+        durable.write(aside / "table.csv", text.encode())
+        durable.write(aside / "run.json", (json.dumps({**info, "sha256": _checksum(text, info)}, indent=1) + "\n").encode())
         try:
             aside.rename(target)
         except OSError:  # there is one already: kept by another process a moment ago, or not whole, or of another run
@@ -118,11 +118,3 @@ def merge(source: Path) -> tuple[int, int, list[Path]]:
 
 def _checksum(text: str, info: dict) -> str:
     return hashlib.sha256((json.dumps(info, sort_keys=True) + text).encode()).hexdigest()
-
-
-def durable_write(path: Path, content: bytes) -> None:
-    """Write a new file and wait until the disk has it: a rename that outlives the content would be half a run."""
-    with open(path, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
