@@ -4,9 +4,10 @@ Zhang, Gao, Zou & Cao 2025, with the details of Shi, Wang, Zhang & Cao 2025)."""
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from ncbook.checkpoints import Checkpoint
 from ncbook.data.patches import PatchImages
 from ncbook.errors import InputError
 
@@ -44,6 +45,7 @@ def descend(
     The first m filters count +1/m each, the others −1/m, and only filters are trained. The R noise levels are trained side by side. A gradient
     is a combination of patches, so the filters are always ``filters + moved @ patches``, and all that happens depends on their inner products with
     the patches, which need only the patches' Gram matrix: the same steps as on the filters themselves, several times as fast.
+    A long run of a sweep that was killed goes on from its checkpoint, as with `training.train`.
     """
     m = len(filters) / 2
     if m != int(m) or m < 1:
@@ -53,14 +55,20 @@ def descend(
     gram = data.patches @ data.patches.mT  # (R, U, U)
     start = filters @ data.patches.mT  # (R, 2m, U)
     moved = torch.zeros_like(start)
-    for step in range(steps + 1):
+    checkpoint = Checkpoint(nn.ParameterDict({"moved": nn.Parameter(moved, requires_grad=False)}))
+    for state in checkpoint.states():
+        yield state["epoch"], filters + moved @ data.patches, state["loss"]
+    done, reached = set(checkpoint.measured), checkpoint.resume() or {"epoch": 0}
+    for step in range(reached["epoch"], steps + 1):
         value, slope = huberised_relu(torch.baddbmm(start, moved, gram), power=power, threshold=threshold)
         of_patch = votes(value).requires_grad_()
         loss = softplus(-data.labels * outputs(of_patch, data.index)).mean(-1)  # (R,)
-        if step in measure_at:
-            if not bool(torch.isfinite(loss).all()):
-                raise FloatingPointError(f"the loss is not finite at step {step}; a smaller learning rate than {learning_rate:g} may help.")
-            yield step, filters + moved @ data.patches, loss.detach()
+        measured, state = step in measure_at and step not in done, {"epoch": step, "loss": loss.detach()}
+        if measured and not bool(torch.isfinite(loss).all()):
+            raise FloatingPointError(f"the loss is not finite at step {step}; a smaller learning rate than {learning_rate:g} may help.")
+        checkpoint.save(state, measured=measured)
+        if measured:
+            yield step, filters + moved @ data.patches, state["loss"]
         (pull,) = torch.autograd.grad(loss.sum(), of_patch)  # (R, U)
         moved -= slope.mul_(side * (learning_rate / m)).mul_(pull[:, None])  # by hand from here on: autograd takes eight times as long
 
