@@ -138,7 +138,7 @@ def verify_profile(chapters: Chapters = None, profile: Profile = "quick", device
     for result in results:
         what = result.misses[:3] + [f"… and {len(result.misses) - 3} more"] * (len(result.misses) > 3)
         table.add_row(result.chapter, result.table, result.verdict, f"{result.cells:,}", "\n".join(what) or result.largest)
-    Console().print(table)
+    Console(markup=False).print(table)
     if wrong := sum(bool(result.misses) for result in results):
         Console(stderr=True).print(f"[bold red]{wrong} of {len(results)} tables do not hold[/]")
         raise typer.Exit(1)
@@ -191,21 +191,24 @@ def list_chapters() -> None:
 @app.command()
 def claims(profile: Profile = "quick") -> None:
     """The claims that the book tests, and their verdicts where the chapter has been run."""
-    import json
-
+    from ncbook import execute
     from ncbook.claims.entries import entries
     from ncbook.claims.text import MARKS, test_text
-    from ncbook.paths import build
 
     verdicts = {}
-    for path in build().glob(f"{profile}/*/verdicts.json"):
-        verdicts |= {v["id"]: v["verdict"] for v in json.loads(path.read_text(encoding="utf-8"))["verdicts"]}
+    for name in _chapter_names():
+        try:
+            found = execute.verdicts(execute.Chapter(name, profile, {}))
+            older = "" if not found or execute.is_current(name, profile) else " (of an older state)"
+            verdicts |= {v["id"]: (v["verdict"], older) for v in found}
+        except InputError as error:
+            Console(stderr=True, highlight=False).print(f"left out: {error}", markup=False, soft_wrap=True)
     table = Table("claim", "statement", "test", f"verdict ({profile})", box=None)
     for fixed in (0, 2, 3):
         table.columns[fixed].no_wrap = True
     for claim in entries():
-        verdict = verdicts.get(claim["id"], "not run")
-        table.add_row(claim["id"], claim["statement"], test_text(claim), f"{MARKS.get(verdict, '–')} {verdict}")
+        verdict, older = verdicts.get(claim["id"], ("not run", ""))
+        table.add_row(claim["id"], claim["statement"], test_text(claim), f"{MARKS.get(verdict, '–')} {verdict}{older}")
     Console().print(table)
 
 

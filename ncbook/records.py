@@ -8,10 +8,8 @@ checksum of each file. From a record the book is rendered without training (``ma
 import gzip
 import hashlib
 import io
-import json
 import os
 import platform
-import subprocess
 import time
 from dataclasses import dataclass, replace
 from functools import cache
@@ -20,7 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ncbook import chapters, durable, paths
+from ncbook import chapters, commits, durable, paths, sealed
 from ncbook.errors import InputError
 from ncbook.sweeps import Infos, Run, plan, store
 from ncbook.sweeps import read as finished
@@ -151,8 +149,8 @@ def _stat(here: Path) -> tuple:
 @cache
 def _read(here: Path, _: tuple) -> Record:
     try:
-        provenance = json.loads((here / "provenance.json").read_text(encoding="utf-8"))
-        edited = ["provenance.json"] if provenance.pop("sha256") != _checksum(provenance) else []
+        provenance, whole = sealed.opened((here / "provenance.json").read_text(encoding="utf-8"))
+        edited = [] if whole else ["provenance.json"]
         content = {}
         for name, checksum in provenance["files"].items():
             with gzip.open(here / name) as file:
@@ -191,7 +189,7 @@ def write(chapter: str, profile: str, parameters: dict, *, bands: dict[str, dict
         "profile": profile,
         "parameters": canonical(parameters),
         "recorded": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        **_commit(),
+        **commits.here(),
         "ncbook": __version__,
         "system": platform.system(),
         "data": _fingerprints(of_table),
@@ -212,9 +210,8 @@ def _put(target: Path, texts: dict[str, str], provenance: dict) -> Path:
         raise InputError(
             f"the tables of {target.name} take {size:,} bytes packed; a record may take {LIMIT:,}. Measure less often, or fewer columns."
         )
-    text = json.dumps({**provenance, "sha256": _checksum(provenance)}, indent=1) + "\n"
     paths.writable(target.parent)
-    durable.replace(target, {**packed, "provenance.json": text.encode()})
+    durable.replace(target, {**packed, "provenance.json": sealed.seal(provenance).encode()})
     return target
 
 
@@ -224,10 +221,6 @@ def _packed(text: str) -> bytes:
     with gzip.GzipFile(fileobj=held, mode="wb", filename="", mtime=0, compresslevel=9) as file:
         file.write(text.encode())
     return held.getvalue()
-
-
-def _checksum(provenance: dict) -> str:
-    return hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()
 
 
 def _machine(row: dict) -> str:
@@ -243,16 +236,3 @@ def _fingerprints(of_table: dict[str, list[Run]]) -> dict[str, str]:
     values = [v for runs in of_table.values() for run in runs for k, v in run.parameters.items() if k.endswith("dataset")]
     names = {name for value in values for name in (value if isinstance(value, list) else [value])}
     return {name: fingerprint(name) for name in sorted(names)}
-
-
-def _commit() -> dict:
-    """The commit of the checkout, and whether files differ from it; both unknown outside a checkout."""
-
-    def git(*command: str) -> str:
-        done = subprocess.run(["git", "-C", str(paths.root()), *command], capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", "ncbook", "book"))}
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": "unknown", "dirty": True}

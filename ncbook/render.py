@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from ncbook import ledger, paths, trust
 from ncbook.errors import InputError
+from ncbook.escape import markdown
 from ncbook.execute import Chapter, console
 from ncbook.sweeps.key import digest
 
@@ -77,7 +78,7 @@ def _caption(cell: dict) -> str | None:
     links = " · ".join(f"{{download}}`{kind.upper()} <figures/{name}.{kind}>`" for kind in ("csv", "svg", "png"))
     cell["metadata"]["mystnb"] = {
         "image": {"alt": figure["alt"], "width": "100%"},
-        "figure": {"name": name, "caption": f"{figure['caption']} ({links})"},
+        "figure": {"name": name, "caption": f"{markdown(figure['caption'])} ({links})"},
     }
     return name
 

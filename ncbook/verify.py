@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import pandas as pd
 
-from ncbook import paths, records
+from ncbook import paths, records, sealed, trust
 from ncbook.claims import registry
 from ncbook.errors import InputError
 from ncbook.execute import Chapter
@@ -287,8 +287,9 @@ def write_report(results: list[Compared], profile: str) -> None:
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     rows = [{**asdict(result), "verdict": result.verdict} for result in results]
     held = not any(result.misses for result in results)
-    text = json.dumps({"profile": profile, "when": when, "holds": held, "tables": canonical({"rows": rows})["rows"]}, indent=1)
-    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    report = {"profile": profile, "when": when, "holds": held, "tables": canonical({"rows": rows})["rows"]}
+    report |= trust.verified_now(profile, sorted({result.chapter for result in results}))
+    (folder / "report.json").write_text(sealed.seal(report), encoding="utf-8")
     cells = "".join(
         f"<tr><td>{html.escape(r.chapter)}</td><td>{html.escape(r.table)}</td><td>{r.verdict}</td><td>{r.cells:,}</td>"
         f"<td>{html.escape('; '.join(r.misses[:20]) or r.largest)}</td></tr>"

@@ -13,6 +13,7 @@ from ncbook.claims import rule
 from ncbook.claims.entries import entries
 from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text
 from ncbook.errors import InputError, unknown
+from ncbook.escape import markdown
 
 ALLOWED = {
     "evidence": ("published", "second-hand", "ours"),
@@ -141,9 +142,8 @@ class Verdicts(list):
         for v in self:
             for i, part in enumerate(v.parts or [{}]):
                 first = (f"[{v.claim.statement}](#claim-{v.claim.id})", f"**{MARKS[v.verdict]} {v.verdict}**") if i == 0 else ("", "")
-                rows.append(
-                    "| " + " | ".join((*first, setting_text(part), estimate_text(part) or v.reason, f"{test_text(asdict(v.claim))}")) + " |"
-                )
+                rest = markdown(setting_text(part)), estimate_text(part) or markdown(v.reason), test_text(asdict(v.claim))
+                rows.append("| " + " | ".join((*first, *rest)) + " |")
         return "\n".join(rows)
 
     def __repr__(self) -> str:

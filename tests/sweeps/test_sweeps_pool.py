@@ -16,7 +16,7 @@ from toy_experiments import faulty, notebook, slow, wave
 
 from ncbook import chapters
 from ncbook.errors import InputError
-from ncbook.sweeps import SweepError, finish, plan, read, store, sweep
+from ncbook.sweeps import SweepError, finish, plan, pool, read, store, sweep
 from ncbook.sweeps.pool import LONG, call, missing, one_thread
 
 GRID = [{"name": name, "seed": seed, "note": None} for name in ("a", "b") for seed in range(3)]
@@ -193,6 +193,24 @@ def test_threads_are_restored(monkeypatch):
         assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "1"
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert "MKL_NUM_THREADS" not in os.environ
+
+
+def test_a_budget_keeps_what_is_finished(home, monkeypatch):
+    """The budget is spent when the first two runs have ended, however long they take: the third would last a minute."""
+    real = pool.as_completed
+
+    def until_two_have_ended(waiting, timeout):
+        assert timeout == 30.0
+        ended = real(waiting)
+        yield next(ended)
+        yield next(ended)
+        raise pool.FutureTimeout
+
+    monkeypatch.setattr(pool, "as_completed", until_two_have_ended)
+    runs = plan(slow, [{"seed": s} for s in range(3)])
+    assert finish(runs, jobs=1, budget=30.0) == 2
+    assert missing(runs) == runs[2:]
+    assert not list((home / "data" / "runs").glob("*/.*-*"))
 
 
 @pytest.mark.slow
