@@ -50,6 +50,7 @@ def test_without_installed_metadata(tmp_path):
 def test_the_package_is_built_with_this_version():
     from setuptools.config.pyprojecttoml import read_configuration
 
+    assert f"\nversion: {ncbook.__version__}\n" in (BOOK / "CITATION.cff").read_text()
     declared = tomllib.loads((BOOK / "pyproject.toml").read_text())["project"]
     assert "version" not in declared and "version" in declared["dynamic"]
     assert read_configuration(BOOK / "pyproject.toml")["project"]["version"] == ncbook.__version__
