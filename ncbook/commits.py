@@ -15,7 +15,7 @@ def here() -> dict:
 
 
 def known(commit: str) -> bool | None:
-    """Whether the repository holds a commit; None where that cannot be told: there is no git, no repository, or only the end of its history."""
+    """Whether the repository holds a commit; None where that cannot be told: no git, no repository, or only the end of its history."""
     try:
         if _git("rev-parse", "--is-shallow-repository") == "true":
             return None

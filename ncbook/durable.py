@@ -1,8 +1,9 @@
 """Files and folders that a kill or a power cut leaves whole: the old content or the new one, never a part and never nothing.
 
-No system call exchanges two folders everywhere, so `replace` needs two renames: the old folder steps aside as ``.NAME.old`` and the new one, written
-as ``.NAME.new``, takes its place. Whoever is killed in between leaves no ``NAME``; `recover` then puts the old one back. It is called before a folder is
-read or written (see ``_alone`` in `ncbook.cli`), and under the same lock, since it takes what it finds for the remains of a command that has ended.
+No system call exchanges two folders everywhere, so `replace` needs two renames: the old folder steps aside as ``.NAME.old`` and the new
+one, written as ``.NAME.new``, takes its place. Whoever is killed in between leaves no ``NAME``; `recover` then puts the old one back. It is
+called before a folder is read or written (see ``_alone`` in `ncbook.cli`), and under the same lock, since it takes what it finds for the
+remains of a command that has ended.
 """
 
 import os
@@ -50,7 +51,9 @@ def recover(folder: Path) -> None:
                 _sync(folder)
                 continue
         except OSError as error:
-            raise InputError(f"{target} was being replaced when a command was killed, and cannot be put back: rename {old} by hand ({error.strerror}).") from error
+            raise InputError(
+                f"{target} was being replaced when a command was killed, and cannot be put back: rename {old} by hand ({error.strerror})."
+            ) from error
         new, _ = _aside(target)
         old.rename(new)  # so that an ``.old`` is always whole
         shutil.rmtree(new)

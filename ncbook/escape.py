@@ -1,8 +1,8 @@
-"""Text that comes from runs, records, folders and parameters, as it may stand on a page: it is shown letter by letter, whatever is in it."""
+"""Text that comes from runs, records, folders and parameters, as it may stand on a page: shown letter by letter, whatever is in it."""
 
 import re
 
-# CommonMark, 2.4: a backslash makes any of them an ordinary letter. MyST's roles, tables, mathematics and substitutions begin with one of them, as HTML does.
+# CommonMark, 2.4: a backslash makes any of them an ordinary letter. HTML, and MyST's roles, tables, formulas and substitutions begin so.
 PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 PLAIN = re.compile(r"[\w.:=,+/-]+( [\w.:=,+/-]+)*")
 

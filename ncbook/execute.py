@@ -1,7 +1,8 @@
 """Train the grids of the chapters asked for in one pool, then execute their notebooks, each into a folder of its own.
 
-``book/_build/<profile>/<chapter>/`` holds the executed notebook, figures, verdicts and a stamp of all that went in and came out: what was edited
-since is made again. A folder is there only after its notebook ran to the end; a notebook that fails is left beside it, in ``<chapter>.failed/``.
+``book/_build/<profile>/<chapter>/`` holds the executed notebook, figures, verdicts and a stamp of all that went in and came out: what was
+edited since is made again. A folder is there only after its notebook ran to the end; a notebook that fails is left beside it, in
+``<chapter>.failed/``.
 """
 
 import json
@@ -234,8 +235,10 @@ def report(chapter: Chapter) -> None:
 
 
 def verdicts(chapter: Chapter) -> list[dict]:
-    """The verdicts that an executed chapter left; none for a notebook that judges nothing. An `InputError` where its results were edited since."""
+    """The verdicts that an executed chapter left; none for a notebook that judges nothing. `InputError` where they were edited since."""
     path = chapter.folder / "verdicts.json"
     if chapter.folder.exists() and sealed.made_from(chapter.folder) is None:
-        raise InputError(f"{chapter.folder} holds results that were edited after they were made; `ncbook run {chapter.name}` makes them again.")
+        raise InputError(
+            f"{chapter.folder} holds results that were edited after they were made; `ncbook run {chapter.name}` makes them again."
+        )
     return json.loads(path.read_text(encoding="utf-8"))["verdicts"] if path.is_file() else []

@@ -40,9 +40,10 @@ def _glance(claims: list[dict], found: dict, others: dict) -> str:
     rows = ["| claim | verdict | chapter | profile |", "|---|---|---|---|"]
     for claim in claims:
         chapter, verdict = found[claim["id"]]
+        profiles = markdown(chapter.profile) + _marks(verdict, others.get(claim["id"], []))
         rows.append(
             f"| [{claim['statement']}](#claim-{claim['id']}) | {MARKS[verdict['verdict']]} {verdict['verdict']} "
-            f"| [{chapters.title(chapter.name)}](chapters/{chapter.name}) | {markdown(chapter.profile)}{_marks(verdict, others.get(claim['id'], []))} |"
+            f"| [{chapters.title(chapter.name)}](chapters/{chapter.name}) | {profiles} |"
         )
     return "\n".join(rows) + "\n"
 

@@ -75,7 +75,7 @@ class Record:
     def table(self, planned: list[Run]) -> pd.DataFrame:
         """The recorded table of a plan; an `InputError` where the record holds no table of exactly these runs.
 
-        ``attrs["runs"]`` says of each run whether its code, data or a library has ``changed`` since; None is what an older record does not hold.
+        ``attrs["runs"]`` says of each run whether its code, data or a library has ``changed`` since; what an older record lacks is None.
         """
         asked = {digest(run.parameters): run for run in planned}
         for name, of_table in self.runs.groupby("table", sort=False):

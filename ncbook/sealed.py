@@ -1,4 +1,4 @@
-"""What a build or a command leaves for another one, with a digest of what it holds: an edited file or a missing one is told from a whole one.
+"""What a build or a command leaves for another one, with a digest of what it holds: what was edited, or lacks a file, is not believed.
 
 This guards against edited and stale files in between. It is no signature: whoever can write a file can write its digest as well.
 """
@@ -19,7 +19,9 @@ def seal(content: dict) -> str:
 
 
 def opened(text: str) -> tuple[dict, bool]:
-    """The dict of a text that `seal` made, and whether it still is what was sealed. Raises ValueError, TypeError or LookupError where it is no such text.
+    """The dict of a text that `seal` made, and whether it still is what was sealed.
+
+    Raises ValueError, TypeError, LookupError or AttributeError where it is no such text.
 
     >>> opened(seal({"a": 1}))
     ({'a': 1}, True)

@@ -52,12 +52,16 @@ def _verified(profile: str) -> str:
     except (ValueError, TypeError, LookupError, AttributeError):
         whole = False
     if not whole:
-        return f"{code(profile)}: the report of its last verification was edited after it was made, and is not shown; `make verify` makes a new one."
+        return (
+            f"{code(profile)}: the report of its last verification was edited after it was made, and is not shown; "
+            "`make verify` makes a new one."
+        )
     older = [name for name, of in report["of"].items() if of != _origin(profile, name)]
     counts: dict[str, int] = {}
     for table in report["tables"]:
         counts[table["verdict"]] = counts.get(table["verdict"], 0) + 1
     listed = ", ".join(f"{count} {markdown(verdict)}" for verdict, count in sorted(counts.items()))
-    at = "" if report["commit"] == "unknown" else f", at commit {code(report['commit'][:10])}{' with uncommitted changes' * report['dirty']}"
+    at = "" if report["commit"] == "unknown" else f", at commit {code(report['commit'][:10])}"
+    at += " with uncommitted changes" * (report["dirty"] and bool(at))
     since = f" **Of an older record, or of older code: {', '.join(map(code, older))}.**" if older else ""
     return f"{code(profile)}, {markdown(report['when'])}{at}: {len(report['tables'])} tables, {listed}.{since}"

@@ -134,6 +134,7 @@ def test_the_real_chapter_has_its_figures_captions_and_verdicts(built, folder):
     assert {v["verdict"] for v in kept["verdicts"]} == {"not measured"}  # two seeds give no verdict
 
 
+@pytest.mark.slow
 def test_results_that_were_edited_are_made_again(built, folder):
     path = folder / REAL / "verdicts.json"
     whole = path.read_text()

@@ -1,4 +1,4 @@
-"""What comes from runs, records, folders and parameters is shown letter by letter: nothing in it reaches a page as HTML, Markdown or MyST."""
+"""What comes from runs, records, folders and parameters is shown letter by letter: nothing in it is HTML, Markdown or MyST on a page."""
 
 import html
 import json

@@ -65,7 +65,10 @@ def exchange(first: Path, second: Path) -> None:
     aside.rename(second)
 
 
-@pytest.mark.parametrize("names", [[""], ["table.csv"], ["run.json"], ["table.csv", "run.json"]], ids=["folders", "tables", "run.json", "both files"])
+EXCHANGED = {"folders": [""], "tables": ["table.csv"], "run.json": ["run.json"], "both files": ["table.csv", "run.json"]}
+
+
+@pytest.mark.parametrize("names", EXCHANGED.values(), ids=EXCHANGED)
 def test_two_runs_that_were_exchanged_are_not_read_and_are_replaced(entry, other, names):
     for name in names:
         exchange(entry / name, other / name)
