@@ -126,18 +126,21 @@ def verify_profile(
     strict: Annotated[bool, typer.Option("--strict", help="Fail what can be compared by a weaker class only.")] = False,
 ) -> None:
     """Train a profile again in a clean place and compare every number with the record; exit 1 when one does not hold."""
-    from ncbook.publish import execute, verify
+    from ncbook.publish import execute, records, verify
 
     _settings(device, jobs)
     with _alone():
         asked = execute.prepare(chapters or [], profile, {})
+        if not any(records.exists(profile, chapter.name) for chapter in asked):
+            which = f"there is no record of {', '.join(chapters)}" if chapters else "no chapter has a record"
+            raise InputError(f"{which} under the profile {profile}; `make record PROFILE={profile}` makes one.")
         results = verify.verify(asked, jobs=jobs)
         verify.write_report(results, profile)
     table = Table("chapter", "profile", "table", "verdict", "cells", "largest difference, or what does not hold", box=None)
     for result in results:
         what = result.misses[:3] + [f"… and {len(result.misses) - 3} more"] * (len(result.misses) > 3)
         table.add_row(result.chapter, result.profile, result.table, result.verdict, f"{result.cells:,}", "\n".join(what) or result.largest)
-    Console().print(table)
+    Console(markup=False).print(table)
     print(verify.summary(results))
     if wrong := sum(bool(result.misses) for result in results):
         Console(stderr=True).print(f"[bold red]{wrong} of {len(results)} comparisons do not hold[/]")
@@ -158,10 +161,10 @@ def publish(jobs: Jobs = None) -> None:
         if lacking := [name for name in _chapter_names() if not records.on_record(name)]:
             raise InputError(f"these chapters have no record: {', '.join(lacking)}; `make record` makes them.")
         asked = {name: [execute.prepare([name], p, {}, recorded=True)[0] for p in records.on_record(name)] for name in _chapter_names()}
-        for name, found in asked.items():
-            print(f"{name}: {found[0].profile}, {records.why_shown(name)}")
         _stop_if(execute.run([chapter for found in asked.values() for chapter in found], jobs=jobs))
         page = render.build([found[0] for found in asked.values()], beside=[chapter for found in asked.values() for chapter in found[1:]])
+    for name, found in asked.items():
+        print(f"{name}: {found[0].profile}, {records.why_shown(name)}")
     print(f"the book: {page}")
 
 
@@ -196,21 +199,24 @@ def list_chapters() -> None:
 @app.command()
 def claims(profile: Profile = "quick") -> None:
     """The claims that the book tests, and their verdicts where the chapter has been run."""
-    import json
-
     from ncbook.chapters import entries
+    from ncbook.publish import execute
     from ncbook.claims.text import MARKS, test_text
-    from ncbook.paths import build
 
     verdicts = {}
-    for path in build().glob(f"{profile}/*/verdicts.json"):
-        verdicts |= {v["id"]: v["verdict"] for v in json.loads(path.read_text(encoding="utf-8"))["verdicts"]}
+    for name in _chapter_names():
+        try:
+            found = execute.verdicts(execute.Chapter(name, profile, {}))
+            older = "" if not found or execute.is_current(name, profile) else " (of an older state)"
+            verdicts |= {v["id"]: (v["verdict"], older) for v in found}
+        except InputError as error:
+            Console(stderr=True, highlight=False).print(f"left out: {error}", markup=False, soft_wrap=True)
     table = Table("claim", "statement", "test", f"verdict ({profile})", box=None)
     for fixed in (0, 2, 3):
         table.columns[fixed].no_wrap = True
     for claim in entries():
-        verdict = verdicts.get(claim["id"], "not run")
-        table.add_row(claim["id"], claim["statement"], test_text(claim), f"{MARKS.get(verdict, '–')} {verdict}")
+        verdict, older = verdicts.get(claim["id"], ("not run", ""))
+        table.add_row(claim["id"], claim["statement"], test_text(claim), f"{MARKS.get(verdict, '–')} {verdict}{older}")
     Console().print(table)
 
 
@@ -262,12 +268,13 @@ def _settings(device: str, jobs: int | None) -> None:
 
 
 def _alone():
-    """One build a checkout: a second one waits for the first, and says so."""
+    """One build a checkout: a second one waits for the first, and says so. Records that a killed command was replacing are put back."""
     from contextlib import contextmanager
 
     from filelock import FileLock, Timeout
 
-    from ncbook.paths import runs, writable
+    from ncbook import durable
+    from ncbook.paths import results, runs, writable
 
     @contextmanager
     def waiting():
@@ -278,6 +285,8 @@ def _alone():
             Console(stderr=True).print("another ncbook is at work in this checkout; waiting for it to finish")
             lock.acquire()
         try:
+            for profile in results().glob("*/"):
+                durable.recover(profile)
             yield
         finally:
             lock.release()

@@ -54,8 +54,8 @@ LABELS = {
 
 
 def label(name: str) -> str:
-    """What a column or value is called in a figure."""
-    return LABELS.get(name, str(name).replace("_", " "))
+    """What a column or value is called in a figure. In a name that is not ours, such as a folder's, a dollar sign begins no formula."""
+    return LABELS.get(name, str(name).replace("_", " ").replace("$", r"\$"))
 
 
 def style() -> None:
@@ -129,6 +129,7 @@ def terminal_phase(axes, table: pd.DataFrame) -> None:
 def show(figure: Figure, name: str, *, caption: str, alt: str, table: pd.DataFrame) -> None:
     """Save a figure as ``<name>.svg``, ``.png`` and ``.csv`` (what it draws) and display it with caption and alt text.
 
+    Both are plain text, in which Markdown and formulas stay as they are written: they are made of parameters, such as the name of a folder.
     The build refuses a figure without one of these, so they are checked here, where the notebook's author sees it (`InputError`).
     """
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):

@@ -2,11 +2,16 @@
 
 import json
 import os
-from importlib.metadata import version
 
 import pandas as pd
 
 from ncbook import paths
+from ncbook.escape import code, markdown
+from ncbook.publish import commits, records
+from ncbook.publish.verdicts import changed_claims, changed_code
+from ncbook.version import __version__
+
+VERSIONS = ("torch", "numpy", "scipy", "scikit_learn", "python")
 
 
 class Box(str):
@@ -19,35 +24,53 @@ class Box(str):
 def provenance(*tables: pd.DataFrame) -> Box:
     """The runs behind tables that `sweep` returned: how many, on which data, seeds and machine, with which versions, for how long.
 
-    The same lines are left in the output folder, for the page of trust.
+    The same lines, in Markdown, are left in the output folder, for the page of trust.
     """
     runs = [run for table in tables for run in table.attrs["runs"]]
     datasets = list(dict.fromkeys(name for table in tables if "dataset" in table for name in table["dataset"].unique()))
     seeds = [seed for table in tables if "seed" in table for seed in (table["seed"].min(), table["seed"].max())]
     seconds = sum(run["seconds"] for run in runs)
     machines = sorted({run["gpu"] or f"{run['cpu'] or run['machine']} ({run['cpu_capability']}), one thread a run" for run in runs})
-    recorded = next((run for run in runs if "commit" in run), None)
-    changed = sum(run.get("changed", False) for run in runs)
     lines = {
-        "profile": f"`{os.environ.get('NCBOOK_PROFILE', 'by hand')}`",
-        "data": ", ".join(f"`{name}`" for name in datasets) or "–",
+        "profile": code(os.environ.get("NCBOOK_PROFILE", "by hand")),
+        "data": ", ".join(map(code, datasets)) or "–",
         "runs": f"{len(runs)}, seeds {min(seeds)} to {max(seeds)}" if seeds else str(len(runs)),
-        "trained on": "; ".join(machines),
+        "trained on": "; ".join(map(markdown, machines)),
         "core time": f"{seconds:.0f} s in all, {max(run['seconds'] for run in runs):.0f} s the longest run",
         "memory": f"{max(run['peak_memory_mb'] for run in runs)} MB the largest process",
-        "finished": max(run["finished"] for run in runs).replace("T", " ").replace("Z", " UTC"),
-        **({"record": _record(recorded, changed, len(runs))} if recorded else {}),
-        "versions": f"{_all(runs, 'torch')}; {_all(runs, 'python')}; the page by ncbook {version('ncbook')}",
+        "finished": markdown(max(run["finished"] for run in runs).replace("T", " ").replace("Z", " UTC")),
+        **({"record": _record(runs)} if os.environ.get("NCBOOK_RECORD") else {}),  # a run of the store has none, whatever its file says
+        "versions": ", ".join(_all(runs, name) for name in VERSIONS),
+        "page made by": f"ncbook {__version__}",
     }
     (paths.writable(paths.output()) / "provenance.json").write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
     return Box("| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in lines.items()))
 
 
 def _all(runs: list[dict], name: str) -> str:
-    return f"{name} {', '.join(sorted({run[name] for run in runs}))}"
+    found = sorted({run.get(name) or "not recorded" for run in runs})
+    return f"{name.replace('_', '-')} {' and '.join(map(markdown, found))}"
 
 
-def _record(run: dict, changed: int, count: int) -> str:
+def _record(runs: list[dict]) -> str:
     """When the tables were recorded, at which commit, and whether what computes them has changed since."""
-    since = f"**the code, data or version of torch of {changed} of {count} runs has changed since**" if changed else "nothing that computes it has changed since"
-    return f"of {run['recorded'][:10]}, made at commit `{run['commit'][:10]}`; {since}"
+    changed = sum(run["changed"] for run in runs)
+    since = (
+        f"**the code, the data or a library of {changed} of {len(runs)} runs has changed since**"
+        if changed
+        else "nothing that computes it has changed since"
+    )
+    provenance = records.asked().provenance
+    if claims := changed_claims(provenance):
+        since += f"; **what decides {len(claims)} claims has changed since: {', '.join(map(markdown, claims))}**"
+    if judges := changed_code(provenance):
+        since += f"; edited since: {', '.join(judges)}"
+    dirty = " **with uncommitted changes**" if runs[0]["dirty"] else ""
+    return f"of {markdown(runs[0]['recorded'][:10])}, made at {_commit(runs[0]['commit'])}{dirty}; {since}"
+
+
+def _commit(commit: str) -> str:
+    if commit == "unknown":
+        return "no known commit"
+    known = {True: "", False: ", **which this repository does not hold**,", None: " (not looked up: the history is not here)"}
+    return f"commit {code(commit[:10])}{known[commits.known(commit)]}"

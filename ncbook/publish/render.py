@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from ncbook import paths
 from ncbook.errors import InputError
+from ncbook.escape import markdown
 from ncbook.publish import ledger, trust
 from ncbook.publish.execute import Chapter, console
 from ncbook.runs.digest import digest
@@ -78,7 +79,7 @@ def _caption(cell: dict) -> str | None:
     links = " · ".join(f"{{download}}`{kind.upper()} <figures/{name}.{kind}>`" for kind in ("csv", "svg", "png"))
     cell["metadata"]["mystnb"] = {
         "image": {"alt": figure["alt"], "width": "100%"},
-        "figure": {"name": name, "caption": f"{figure['caption']} ({links})"},
+        "figure": {"name": name, "caption": f"{markdown(figure['caption'])} ({links})"},
     }
     return name
 

@@ -64,8 +64,9 @@ def changed_claims(provenance: dict) -> dict[str, str]:
 
 def changed_code(provenance: dict) -> list[str]:
     """What of the rule, the quantities and the notebook is not as it was when the record with this `provenance` was made."""
-    now = code(provenance["chapter"])
-    return [name for name, value in provenance.get("judged_by", {}).items() if now.get(name) != value]
+    was = provenance.get("judged_by", {})  # an older record holds none
+    now = code(provenance["chapter"]) if was else {}
+    return [name for name, value in was.items() if now.get(name) != value]
 
 
 def difference(was: dict, now: dict) -> str:

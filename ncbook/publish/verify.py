@@ -14,7 +14,6 @@ rounding cannot grow: a changed formula, data set or training step shows there o
 """
 
 import html
-import json
 import os
 import shutil
 import time
@@ -26,7 +25,7 @@ import pandas as pd
 
 from ncbook import chapters, paths, settings
 from ncbook.errors import InputError
-from ncbook.publish import records
+from ncbook.publish import records, sealed, trust
 from ncbook.publish.compare import Difference, exactly, in_words, within
 from ncbook.publish.execute import Chapter
 from ncbook.publish.parameters import parameters
@@ -215,8 +214,9 @@ def write_report(results: list[Compared], profile: str) -> None:
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     rows = [{**asdict(result), "verdict": result.verdict} for result in results]
     held = not any(result.misses for result in results)
-    text = json.dumps({"profile": profile, "when": when, "holds": held, "tables": canonical({"rows": rows})["rows"]}, indent=1)
-    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    report = {"profile": profile, "when": when, "holds": held, "tables": canonical({"rows": rows})["rows"]}
+    report |= trust.verified_now(profile, sorted({result.chapter for result in results}))
+    (folder / "report.json").write_text(sealed.seal(report), encoding="utf-8")
     cells = "".join(
         f"<tr><td>{html.escape(r.chapter)}</td><td>{html.escape(r.profile)}</td><td>{html.escape(r.table)}</td><td>{r.verdict}</td><td>{r.cells:,}</td>"
         f"<td>{html.escape('; '.join(r.misses[:20]) or r.largest)}</td></tr>"

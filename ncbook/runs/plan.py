@@ -67,7 +67,7 @@ def read(planned: list[Run]) -> pd.DataFrame:
     """The table of finished runs, in the order of the plan; ``attrs["runs"]`` says what each took and where it ran."""
     tables, infos = [], []
     for run in planned:
-        found = store.read(run.experiment, run.key)
+        found = run.stored()
         if found is None:
             raise InputError(f"{run} is not in the store; run the sweep first.")
         table, info = found

@@ -47,7 +47,7 @@ def test_show_leaves_svg_png_and_csv_and_displays_what_the_build_needs(displayed
     cell = {"metadata": {}, "outputs": [{"data": json.loads(json.dumps(bundle))}]}
     assert _caption(cell) == "a-figure" and FIGURE_MIME not in cell["outputs"][0]["data"]
     assert cell["metadata"]["mystnb"]["image"]["alt"] == "Two lines that fall."
-    assert cell["metadata"]["mystnb"]["figure"]["caption"].startswith("It falls. (") and "a-figure.csv" in str(cell["metadata"])
+    assert cell["metadata"]["mystnb"]["figure"]["caption"].startswith("It falls\\. ({download}") and "a-figure.csv" in str(cell["metadata"])
 
 
 def test_the_same_data_gives_the_same_bytes(displayed, table, tmp_path):

@@ -9,13 +9,14 @@ import time
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from toy_experiments import faulty, notebook, slow, wave
 
 from ncbook.errors import InputError
 from ncbook.publish.parameters import parameters
-from ncbook.runs import SweepError, finish, plan, read, store, sweep
+from ncbook.runs import SweepError, finish, plan, pool, read, store, sweep
 from ncbook.runs.pool import LONG, call, missing, workers_environment
 
 GRID = [{"name": name, "seed": seed, "note": None} for name in ("a", "b") for seed in range(3)]
@@ -61,6 +62,25 @@ def test_tables_are_the_same_for_any_number_of_jobs_and_each_run_is_computed_onc
     assert set(alone["text"]) == {"nan"}
     assert [run["parameters"]["seed"] for run in alone.attrs["runs"]] == [0, 1, 2, 0, 1, 2]
     assert os.environ.get("OMP_NUM_THREADS") == threads  # the notebook's own later work keeps its threads
+
+
+def test_finished_runs_that_were_exchanged_are_computed_again(home):
+    table = sweep(wave, GRID, jobs=1)
+    runs, first = plan(wave, GRID), contents(home)
+    one, two = (store.folder(run.experiment, run.key) for run in runs[:2])
+    one.rename(one.with_name("aside"))
+    two.rename(one)
+    one.with_name("aside").rename(two)
+    assert missing(runs) == runs[:2]
+    pd.testing.assert_frame_equal(sweep(wave, GRID, jobs=1), table, check_exact=True)
+    assert contents(home) == first and len(calls(home)) == 8
+
+
+def test_a_run_says_with_what_it_was_computed(home):
+    (run,) = sweep(wave, GRID[:1], jobs=1).attrs["runs"]
+    for name in ("torch", "numpy", "scipy", "scikit_learn", "python"):
+        assert run[name][0].isdigit() and run[name].count(".") >= 2
+    assert run["numpy"] == np.__version__ and run["key"] == plan(wave, GRID[:1])[0].key
 
 
 def test_failed_runs_lose_themselves_only_and_only_they_are_computed_again(home):
@@ -174,6 +194,24 @@ def test_the_environment_is_restored(monkeypatch):
         assert os.environ["ATEN_CPU_CAPABILITY"] == "avx2"
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert "MKL_NUM_THREADS" not in os.environ
+
+
+def test_a_budget_keeps_what_is_finished(home, monkeypatch):
+    """The budget is spent when the first two runs have ended, however long they take: the third would last a minute."""
+    real = pool.as_completed
+
+    def until_two_have_ended(waiting, timeout):
+        assert timeout == 30.0
+        ended = real(waiting)
+        yield next(ended)
+        yield next(ended)
+        raise pool.FutureTimeout
+
+    monkeypatch.setattr(pool, "as_completed", until_two_have_ended)
+    runs = plan(slow, [{"seed": s} for s in range(3)])
+    assert finish(runs, jobs=1, budget=30.0) == 2
+    assert missing(runs) == runs[2:]
+    assert not list((home / "data" / "runs").glob("*/.*-*"))
 
 
 @pytest.mark.slow

@@ -13,9 +13,10 @@ from ncbook.data.datasets import Split, load
 from ncbook.data.presets import spec
 from ncbook.metrics.rank import from_gram, ranks, singular_values
 from ncbook.models.networks import Network, build_model
-from ncbook.models.patch_cnn import accuracy, descend
+from ncbook.models.patch_cnn import accuracy
 from ncbook.seeds import child_generator
 from ncbook.training.loop import train
+from ncbook.training.patch_descent import descend
 
 
 def generated(
