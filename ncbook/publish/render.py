@@ -144,7 +144,7 @@ def check(site: Path, figures: dict[str, list[str]]) -> None:
 
 def _broken(site: Path, page: Path, link: str, pages: dict) -> bool:
     parts = urlsplit(link)
-    if parts.scheme or parts.netloc or link.startswith("#") and not parts.fragment:
+    if parts.scheme or parts.netloc or (link.startswith("#") and not parts.fragment):
         return False
     target = (site / page.parent / unquote(parts.path)).resolve() if parts.path else (site / page)
     if not target.exists():

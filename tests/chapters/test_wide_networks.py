@@ -62,7 +62,7 @@ def test_balance_and_interpolation_leave_the_features_no_room():
     z = w[0] @ before
     assert torch.allclose(w[1] @ z, one_hot)
     assert torch.allclose(z, torch.linalg.pinv(w[1]) @ one_hot)
-    means = torch.stack([z.T[LABELS == c].mean(0) for c in range(4)])
+    means = torch.stack([z.T[c == LABELS].mean(0) for c in range(4)])
     assert (z.T - means[LABELS]).norm().item() == pytest.approx(0, abs=1e-12)
     assert condition(means, 4).item() == pytest.approx(condition(w[1], 4).item(), rel=1e-10)
     kappa = condition(w[1], 4).item()
@@ -84,7 +84,7 @@ def test_kantorovichs_inequality_holds_and_is_reached(kappa):
 
 
 def variances(z):
-    means = torch.stack([z[LABELS == c].mean(0) for c in range(4)])
+    means = torch.stack([z[c == LABELS].mean(0) for c in range(4)])
     return (z - means[LABELS]).square().sum(1).mean().item(), (means - means.mean(0)).square().sum(1).mean().item()
 
 
