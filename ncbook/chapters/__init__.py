@@ -1,7 +1,7 @@
 """One folder a chapter, and what the others ask of them: their claims and their profiles. Imports no torch.
 
 - ``experiment.py``: functions ``experiment(**parameters, device)`` that return a tidy table of one run; ``grid(**chapter_parameters)`` says which
-  to run; ``TABLES`` names the tables.
+  to run; ``TABLES`` names the tables; ``UNDEFINED``, where it is there, the columns that have no number in a run too short for them.
 - ``quantities.py``: functions from one seed's rows of a table to the number that a claim is about.
 - ``claims.yml``: the claims, written before they are tested (see `ncbook.claims.entries`).
 - ``profiles.yml``: the parameters of each profile but ``quick``, which are those of the notebook. The smallest profile comes first: ``laptop``, real
@@ -31,7 +31,7 @@ def claims(chapter: str | None = None) -> list:
 def entries(chapter: str | None = None) -> list[dict]:
     """The claims of all chapters, or of one, as they stand in ``claims.yml``; none for a chapter without that file."""
     found = []
-    for path in sorted(paths.chapters().glob(f"{chapter or '*'}/claims.yml")):
+    for path in sorted(paths.chapters().glob(f"{chapter or '[!_]*'}/claims.yml")):
         listed = read(path)
         for entry in listed:
             if entry.get("chapter") != path.parent.name:
@@ -43,7 +43,7 @@ def entries(chapter: str | None = None) -> list[dict]:
 def profiles() -> list[str]:
     """All profiles, the smallest first: ``quick``, and those of the files, in the order that they have there."""
     order = TopologicalSorter()
-    for path in sorted(paths.chapters().glob("*/profiles.yml")):
+    for path in sorted(paths.chapters().glob("[!_]*/profiles.yml")):
         names = list(_profiles(path))
         for name in names:
             order.add(name)
