@@ -1,4 +1,4 @@
-"""`ncbook new chapter`: what it refuses, that it leaves nothing half done, that what it makes runs; tests/chapters/test_contract.py has the rest."""
+"""`ncbook new chapter`: what it refuses, that it leaves nothing half done, that what it makes runs; the rest is in the contract test."""
 
 import json
 import os
