@@ -107,7 +107,7 @@ def record(
     jobs: Jobs = None,
     bands: Annotated[
         int | None,
-        typer.Option(help="Repetitions of each setting that are trained once more to see what another processor changes; 0: none. 5 for quick, else 0."),
+        typer.Option(help="Repetitions of a setting trained once more to see what another processor changes; 5 for quick, else 0."),
     ] = None,
 ) -> None:
     """Keep the finished tables of chapters in data/results, with where they come from."""

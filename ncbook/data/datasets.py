@@ -1,5 +1,7 @@
 """`load`: a set by its name, cut to size, relabelled and ready to be drawn from in batches, as uint8 on the device.
 
+One epoch of it::
+
     dataset = load("mnist5k", train_size=2000, label_noise=0.1, seed=3)
     for x, y in dataset.train.batches(128, generator=child_generator(3, "batches")):
         ...  # x (B, channels, H, W) float32, normalised; y (B,) int64
