@@ -135,6 +135,7 @@ def another(value):
 @cache
 def short_tables(chapter: str) -> dict[str, pd.DataFrame]:
     """The tables of the short runs, as `sweep` would return them."""
+    assert "short" in profiles_of(chapter)
     tables = {}
     for name, (experiment, grid) in tables_of(chapter).items():
         parts = []
