@@ -104,7 +104,7 @@ def _jupyter_book(stage: Path) -> Path:
     done = subprocess.run(
         [*command, "-W", "-n", "--keep-going"], check=False, text=True, encoding="utf-8", errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env={**os.environ, "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"},
-    )  # fmt: skip
+    )
     log.write_text(done.stdout, encoding="utf-8")
     if done.returncode:
         complaints = [line for line in done.stdout.splitlines() if "WARNING" in line or "ERROR" in line]
