@@ -1,7 +1,7 @@
 """One folder a chapter, and what the others ask of them: their claims and their profiles. Imports no torch.
 
 - ``experiment.py``: functions ``experiment(**parameters, device)`` that return a tidy table of one run; ``grid(**chapter_parameters)`` says which
-  to run; ``TABLES`` names the tables.
+  to run; ``TABLES`` names the tables; ``UNDEFINED``, where it is there, the columns (or patterns of them) that runs may lack.
 - ``quantities.py``: functions from one seed's rows of a table to the number that a claim is about.
 - ``claims.yml``: the claims, written before they are tested (see `ncbook.claims.entries`).
 - ``profiles.yml``: the parameters of each profile but ``quick``, which are those of the notebook. First the ``short`` runs of verification, so short
@@ -35,7 +35,7 @@ def claims(chapter: str | None = None) -> list:
 def entries(chapter: str | None = None) -> list[dict]:
     """The claims of all chapters, or of one, as they stand in ``claims.yml``; none for a chapter without that file."""
     found = []
-    for path in sorted(paths.chapters().glob(f"{chapter or '*'}/claims.yml")):
+    for path in sorted(paths.chapters().glob(f"{chapter or '[!_]*'}/claims.yml")):
         listed = read(path)
         for entry in listed:
             if entry.get("chapter") != path.parent.name:
@@ -47,7 +47,7 @@ def entries(chapter: str | None = None) -> list[dict]:
 def profiles() -> list[str]:
     """All profiles, the smallest first: ``quick``, and those of the files, in the order that they have there."""
     order = TopologicalSorter()
-    for path in sorted(paths.chapters().glob("*/profiles.yml")):
+    for path in sorted(paths.chapters().glob("[!_]*/profiles.yml")):
         names = [name for name in _profiles(path) if name != SHORT]
         for name in names:
             order.add(name)

@@ -86,7 +86,8 @@ def _claim(entry: dict, taken: set[str]) -> Claim:
         raise InputError(f"it has no {', '.join(lacking)}")
     if entry["id"] in taken:
         raise InputError("the id is used twice")
-    return Claim(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()})
+    given: dict = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+    return Claim(**given)
 
 
 def _quantity(claim: Claim):

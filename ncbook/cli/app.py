@@ -13,6 +13,8 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=F
 app.add_typer(data.app, name="data")
 runs_app = typer.Typer(help="Finished runs: those of another machine.", no_args_is_help=True)
 app.add_typer(runs_app, name="runs")
+new_app = typer.Typer(help="A new chapter.", no_args_is_help=True)
+app.add_typer(new_app, name="new")
 
 Chapters = Annotated[list[str] | None, typer.Argument(help="Chapters; all of them when none is named.")]
 Profile = Annotated[str, typer.Option(envvar="PROFILE", help="quick, laptop or paper.")]
@@ -182,6 +184,16 @@ def runs_import(folder: Annotated[str, typer.Argument(help="The data/runs of ano
         print(f"  {path}")
     if broken:
         raise typer.Exit(1)
+
+
+@new_app.command("chapter")
+def new_chapter(name: Annotated[str, typer.Argument(help="Its name as a module: wide_networks.")]) -> None:
+    """Write a chapter that runs as it is, to be changed into yours: its folder, its notebook, a line in the table of contents."""
+    from ncbook.publish import new_chapter
+
+    for path in new_chapter.create(name):
+        print(path)
+    print(f"it runs: make figure-{name}; what a chapter is made of: CONTRIBUTING.md")
 
 
 @app.command("list")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ncbook.errors import InputError, unknown
-from ncbook.models.networks import build_model
+from ncbook.models.networks import Network, build_model
 
 FEATURES = {"linear": nn.Identity, "relu": nn.ReLU}
 
@@ -20,6 +20,8 @@ class FixedFrames(nn.Module):
     initialisation the law of the trained network is the same for M and M R, for every rotation R.
     `body` is ``mlp:WIDTH`` (hidden ReLU layers, ``mlp:64-64`` for two) or a preset of `ncbook.models.networks`.
     """
+
+    frames: Tensor  # a buffer
 
     def __init__(
         self,
@@ -44,10 +46,10 @@ class FixedFrames(nn.Module):
             except ValueError:
                 raise InputError(f"body {body!r}: write mlp: and the widths of the hidden layers, as in mlp:64-64.") from None
             sizes = [math.prod(image_shape), *widths]
-            self.body = nn.Sequential(*[_Hidden(count, a, b, generator) for a, b in pairwise(sizes)])
+            self.body: nn.Module = nn.Sequential(*[_Hidden(count, a, b, generator) for a, b in pairwise(sizes)])
         else:
-            self.body = _Presets([build_model(body, image_shape, classes, generator=generator) for _ in range(count)])
-            sizes = [self.body.width]
+            presets = _Presets([build_model(body, image_shape, classes, generator=generator) for _ in range(count)])
+            self.body, sizes = presets, [presets.width]
         self.last = nn.Parameter(_gaussian(count, sizes[-1], dimension, 1.0, generator))  # (K, p, d)
         self.activation, self.normalised, self.scale = FEATURES[features](), normalised, scale
         self.register_buffer("frames", frames.float())
@@ -85,11 +87,11 @@ class _Hidden(nn.Module):
 class _Presets(nn.Module):
     """K networks of `ncbook.models.networks`, one after another, without their classifiers."""
 
-    def __init__(self, networks: list[nn.Module]):
+    def __init__(self, networks: list[Network]):
         super().__init__()
         self.width = networks[0].classifier.in_features
         for network in networks:
-            network.classifier = nn.Identity()
+            network.classifier = nn.Identity()  # type: ignore[assignment]
         self.networks = nn.ModuleList(networks)
 
     def forward(self, x: Tensor) -> Tensor:

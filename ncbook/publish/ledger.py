@@ -21,7 +21,7 @@ def pages(asked: list[Chapter], beside: Sequence[Chapter] = ()) -> dict[str, str
 
     The chapters `beside` are the same ones under other profiles: their verdicts are marked next to the main one.
     """
-    found = {}
+    found: dict[str, tuple[Chapter, dict]] = {}
     for chapter in asked:
         found |= {verdict["id"]: (chapter, verdict) for verdict in verdicts(chapter)}
     others: dict[str, list[tuple[str, str]]] = {}

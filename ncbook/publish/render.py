@@ -105,7 +105,7 @@ def _jupyter_book(stage: Path) -> Path:
     done = subprocess.run(
         [*command, "-W", "-n", "--keep-going"], check=False, text=True, encoding="utf-8", errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env={**os.environ, "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"},
-    )  # fmt: skip
+    )
     log.write_text(done.stdout, encoding="utf-8")
     if done.returncode:
         complaints = [line for line in done.stdout.splitlines() if "WARNING" in line or "ERROR" in line]
@@ -145,7 +145,7 @@ def check(site: Path, figures: dict[str, list[str]]) -> None:
 
 def _broken(site: Path, page: Path, link: str, pages: dict) -> bool:
     parts = urlsplit(link)
-    if parts.scheme or parts.netloc or link.startswith("#") and not parts.fragment:
+    if parts.scheme or parts.netloc or (link.startswith("#") and not parts.fragment):
         return False
     target = (site / page.parent / unquote(parts.path)).resolve() if parts.path else (site / page)
     if not target.exists():

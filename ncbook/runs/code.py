@@ -95,9 +95,9 @@ def _own(top: str) -> Path | None:
         spec = find_spec(top)
     except (ImportError, ValueError):  # __main__ has no spec
         return None
-    if top == "__main__" or spec is None or not spec.has_location or not spec.origin.endswith(".py"):
+    if top == "__main__" or spec is None or not spec.has_location or not (spec.origin or "").endswith(".py"):
         return None
-    place = Path(spec.origin).resolve()
+    place = Path(str(spec.origin)).resolve()
     place = place.parent if place.name == "__init__.py" else place.with_suffix("")
     installed = {"site-packages", "dist-packages"} & set(place.parts) or place.is_relative_to(Path(sysconfig.get_path("stdlib")).resolve())
     return None if installed or any(place.parent.glob("*.dist-info")) else place

@@ -148,7 +148,7 @@ SMALL |= {"loss": "cross_entropy", "learning_rate": 0.05, "weight_decay": 1e-3}
 SMALL |= {"schedule": "cosine", "augment": None, "precision": "float32"}
 
 
-@pytest.mark.parametrize("model, taps", [("mlp_deep", 8 * 2), ("cnn_deep", 6 * 4), ("resnet_small", 7 * 4)])
+@pytest.mark.parametrize(("model", "taps"), [("mlp_deep", 8 * 2), ("cnn_deep", 6 * 4), ("resnet_small", 7 * 4)])
 def test_one_tiny_run(model, taps):
     table = experiment(**grid(dataset="digits", model=model, seeds=1, **SMALL)[0])
     epochs = sorted(table.epoch.unique())

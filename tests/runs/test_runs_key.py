@@ -295,6 +295,11 @@ def test_a_function_without_source_is_refused():
         key.code_of(space["f"])
 
 
+def test_a_helper_may_be_a_lambda():
+    f = "def f(*, n, device):\n    return double(n)\n"
+    assert cell_code("double = lambda x: 2 * x\n", f) != cell_code("double = lambda x: x + x\n", f)
+
+
 def test_defaults_count():
     f = "def f(*, rate=rate, device):\n    return rate\n"
     assert cell_code("rate = 1\n", f) != cell_code("rate = 2\n", f)
