@@ -3,7 +3,7 @@
 PROFILE ?= quick
 DEVICE  ?= auto
 TORCH   ?= cpu
-export PROFILE DEVICE JOBS SEEDS FROM
+export PROFILE DEVICE JOBS SEEDS FROM INSTRUCTION_SET
 
 # The versions that the lock pins, from the PyTorch project's own index of CPU builds: the default index serves the CUDA build on Linux (6 GB).
 CPU_INDEX := https://download.pytorch.org/whl/cpu
@@ -28,7 +28,7 @@ needs = $(RUN) -c "import importlib.util as u, sys; lack = [n for n in sys.argv[
 	lack and sys.exit('make $@ needs ' + ', '.join(lack) + ', which this environment lacks: pip install -r requirements-dev.lock')" $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help book figures record verify publish test test-all lint style types imports format bench lab serve clean
+.PHONY: help book figures record verify publish test test-slow test-all lint style types imports format bench lab serve clean
 .SUFFIXES:
 
 help:
@@ -37,7 +37,7 @@ help:
 	@echo "make test-all          also the browser and the slow tests"
 	@echo "make figures           train and execute all chapters, without building pages"
 	@echo "make figure-CHAPTER    one chapter:$$(ls book/chapters/*.ipynb | sed 's|.*/| |; s|.ipynb||' | tr '\n' ' ')"
-	@echo "make verify            train a profile again and compare every number with the record (CHAPTER=one of them)"
+	@echo "make verify            train a profile again and compare every number with the record (CHAPTER=one of them; STRICT=1)"
 	@echo "make record            keep a profile's finished tables in data/results (CHAPTER=one of them)"
 	@echo "make publish           the book from the largest records, without training"
 	@echo "make lint              style, types, and that the package's imports point one way"
@@ -49,6 +49,7 @@ help:
 	@echo
 	@echo "PROFILE=$(PROFILE)   quick (embedded data), laptop (MNIST, Fashion-MNIST, CIFAR-10) or paper (a GPU)"
 	@echo "DEVICE=$(DEVICE)     cpu, cuda or auto"
+	@echo "INSTRUCTION_SET=$(or $(INSTRUCTION_SET),avx2)  what a CPU rounds with: the same everywhere unless you say generic or avx512"
 	@echo "JOBS=$(or $(JOBS),one a core)     runs at a time; results do not depend on it"
 	@echo "FROM=$(or $(FROM),training)       or FROM=record: show the tables on record, train nothing"
 	@echo "SEEDS=$(or $(SEEDS),the profile's)  seeds a setting; five or more for a verdict"
@@ -68,7 +69,7 @@ record: $(STAMP)
 	@$(NCBOOK) record $(CHAPTER)
 
 verify: $(STAMP)
-	@$(NCBOOK) verify $(CHAPTER)
+	@$(NCBOOK) verify $(CHAPTER) $(if $(STRICT),--strict)
 
 publish: $(STAMP)
 	@$(NCBOOK) publish
@@ -76,8 +77,10 @@ publish: $(STAMP)
 test: $(STAMP)
 	@$(PYTEST)
 
-test-all: test
+test-slow: $(STAMP)
 	@$(PYTEST) -m slow
+
+test-all: test test-slow
 
 lint: style types imports
 
