@@ -3,7 +3,7 @@
 PROFILE ?= quick
 DEVICE  ?= auto
 TORCH   ?= cpu
-export PROFILE DEVICE JOBS SEEDS FROM
+export PROFILE DEVICE JOBS SEEDS FROM INSTRUCTION_SET
 
 # The versions that the lock pins, from the PyTorch project's own index of CPU builds: the default index serves the CUDA build on Linux (6 GB).
 CPU_INDEX := https://download.pytorch.org/whl/cpu
@@ -12,17 +12,23 @@ TORCH_PINS := $(shell grep -E '^(torch|torchvision)==' requirements.lock)
 ifeq ($(origin PYTHON),undefined)
   RUN   := .venv/bin/python
   STAMP := .venv/.installed-$(TORCH)
+  DEV_STAMP := .venv/.installed-dev
 else
   # an environment of yours: nothing is installed into it
   RUN   := PYTHONPATH="$(CURDIR)" $(PYTHON)
   STAMP :=
+  DEV_STAMP :=
 endif
 NCBOOK := $(RUN) -m ncbook
 # without a GPU's worth of work to share, one thread is faster and gives the same digits everywhere
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest
 
+# one sentence where an environment of yours lacks what a target runs
+needs = $(RUN) -c "import importlib.util as u, sys; lack = [n for n in sys.argv[1:] if not u.find_spec(n)]; \
+	lack and sys.exit('make $@ needs ' + ', '.join(lack) + ', which this environment lacks: pip install -r requirements-dev.lock')" $(1)
+
 .DEFAULT_GOAL := help
-.PHONY: help book figures record verify publish test test-all lint bench lab serve clean
+.PHONY: help book figures record verify publish test test-slow test-all lint style types imports format bench lab serve clean
 .SUFFIXES:
 
 help:
@@ -31,10 +37,11 @@ help:
 	@echo "make test-all          also the browser and the slow tests"
 	@echo "make figures           train and execute all chapters, without building pages"
 	@echo "make figure-CHAPTER    one chapter:$$(ls book/chapters/*.ipynb | sed 's|.*/| |; s|.ipynb||' | tr '\n' ' ')"
-	@echo "make verify            train a profile again and compare every number with the record (CHAPTER=one of them)"
+	@echo "make verify            train a profile again and compare every number with the record (CHAPTER=one of them; STRICT=1)"
 	@echo "make record            keep a profile's finished tables in data/results (CHAPTER=one of them)"
 	@echo "make publish           the book from the largest records, without training"
-	@echo "make lint              that the package's imports point one way"
+	@echo "make lint              style, types, and that the package's imports point one way"
+	@echo "make format            write the style that make lint asks for"
 	@echo "make bench             speed of the metrics against the textbook version"
 	@echo "make lab               JupyterLab in the book's environment"
 	@echo "make serve             the built book on http://localhost:8000"
@@ -42,6 +49,7 @@ help:
 	@echo
 	@echo "PROFILE=$(PROFILE)   quick (embedded data), laptop (MNIST, Fashion-MNIST, CIFAR-10) or paper (a GPU)"
 	@echo "DEVICE=$(DEVICE)     cpu, cuda or auto"
+	@echo "INSTRUCTION_SET=$(or $(INSTRUCTION_SET),avx2)  what a CPU rounds with: the same everywhere unless you say generic or avx512"
 	@echo "JOBS=$(or $(JOBS),one a core)     runs at a time; results do not depend on it"
 	@echo "FROM=$(or $(FROM),training)       or FROM=record: show the tables on record, train nothing"
 	@echo "SEEDS=$(or $(SEEDS),the profile's)  seeds a setting; five or more for a verdict"
@@ -61,7 +69,7 @@ record: $(STAMP)
 	@$(NCBOOK) record $(CHAPTER)
 
 verify: $(STAMP)
-	@$(NCBOOK) verify $(CHAPTER)
+	@$(NCBOOK) verify $(CHAPTER) $(if $(STRICT),--strict)
 
 publish: $(STAMP)
 	@$(NCBOOK) publish
@@ -69,11 +77,30 @@ publish: $(STAMP)
 test: $(STAMP)
 	@$(PYTEST)
 
-test-all: test
+test-slow: $(STAMP)
 	@$(PYTEST) -m slow
 
-lint: $(STAMP)
+test-all: test test-slow
+
+lint: style types imports
+
+style: $(DEV_STAMP)
+	@$(call needs,ruff)
+	@$(RUN) -m ruff check
+	@$(RUN) -m ruff format --check
+
+types: $(DEV_STAMP)
+	@$(call needs,mypy)
+	@$(RUN) -m mypy
+
+imports: $(DEV_STAMP)
+	@$(call needs,importlinter)
 	@$(RUN) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
+
+format: $(DEV_STAMP)
+	@$(call needs,ruff)
+	@$(RUN) -m ruff check --fix
+	@$(RUN) -m ruff format
 
 bench: $(STAMP)
 	@for benchmark in tests/benchmarks/bench_*.py; do $(RUN) $$benchmark || exit 1; done
@@ -110,4 +137,9 @@ PIP := .venv/bin/python -m pip -qq --disable-pip-version-check --log .venv/insta
 	@$(PIP) install --progress-bar off -r requirements.lock \
 		&& $(PIP) install --progress-bar off --no-deps --no-build-isolation -e . \
 		|| { echo "the packages could not be installed; is there a network? The log is .venv/install.log. An environment that has them: make PYTHON=/path/to/python"; exit 1; }
+	@touch $@
+
+.venv/.installed-dev: requirements-dev.lock .venv/.installed-$(TORCH)
+	@$(PIP) install --progress-bar off -r requirements-dev.lock \
+		|| { echo "the tools of make lint could not be installed; is there a network? The log is .venv/install.log."; exit 1; }
 	@touch $@

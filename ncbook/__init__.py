@@ -3,8 +3,7 @@
 from importlib import import_module
 
 import ncbook.renamed  # noqa: F401  old names of modules
-
-__version__ = "0.1.0"
+from ncbook.version import __version__ as __version__
 
 # Lazy, so that `ncbook list` or a build with nothing to do does not import torch.
 _menu = {

@@ -1,7 +1,7 @@
 """Where things are. Papermill and Jupyter start in different folders, so every path comes from here."""
 
-import os
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from ncbook import settings
 from ncbook.errors import InputError
@@ -29,9 +29,14 @@ def runs() -> Path:
     return given.resolve() if (given := settings.current().runs) else root() / "data" / "runs"
 
 
+def results() -> Path:
+    """The records of all profiles and chapters."""
+    return root() / "data" / "results"
+
+
 def record(profile: str, chapter: str) -> Path:
     """The record of a chapter under a profile, whether or not there is one."""
-    return root() / "data" / "results" / profile / chapter
+    return results() / profile / chapter
 
 
 def chapters() -> Path:
@@ -49,9 +54,7 @@ def writable(folder: Path) -> Path:
     """`folder`, made if need be; an `InputError` where nothing can be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        TemporaryFile(dir=folder).close()  # it has no name, so that a kill leaves nothing
     except OSError as error:
         raise InputError(
             f"cannot write to {folder} ({error.strerror or error}); make it writable, or set NCBOOK_ROOT to a checkout that is."

@@ -69,7 +69,7 @@ class _Moved:
     def find_spec(cls, name: str, path=None, target=None) -> ModuleSpec | None:
         if not name.startswith("ncbook.") or (name not in GONE and current(name) == name):
             return None
-        return ModuleSpec(name, cls, is_package=name in GONE)
+        return ModuleSpec(name, cls, is_package=name in GONE)  # type: ignore[arg-type]  # the class is its own loader
 
     @staticmethod
     def create_module(spec: ModuleSpec) -> None:

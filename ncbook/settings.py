@@ -35,8 +35,15 @@ def current() -> Settings:
     def path(name: str) -> Path | None:
         return Path(value).expanduser() if (value := os.environ.get(name)) else None
 
-    places = {field: path(name) for field, name in (("root", "NCBOOK_ROOT"), ("runs", "NCBOOK_RUNS"), ("data", "NCBOOK_DATA"), ("session", SESSION))}
-    return Settings(**places, **{name: os.environ.get(name.upper()) or None for name in ("device", "jobs", "instruction_set")})
+    return Settings(
+        root=path("NCBOOK_ROOT"),
+        runs=path("NCBOOK_RUNS"),
+        data=path("NCBOOK_DATA"),
+        session=path(SESSION),
+        device=os.environ.get("DEVICE") or None,
+        jobs=os.environ.get("JOBS") or None,
+        instruction_set=os.environ.get("INSTRUCTION_SET") or None,
+    )
 
 
 @contextmanager
@@ -116,7 +123,11 @@ INSTRUCTION_SETS = {
     "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell"},
     "avx512": {"ATEN_CPU_CAPABILITY": "avx512", "MKL_ENABLE_INSTRUCTIONS": "AVX512", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "OPENBLAS_CORETYPE": "SkylakeX"},
 }  # fmt: skip
-NEEDED = {"generic": {"sse4_2"}, "avx2": {"avx2", "fma"}, "avx512": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}}  # flags of a processor
+NEEDED = {
+    "generic": {"sse4_2"},
+    "avx2": {"avx2", "fma"},
+    "avx512": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+}  # flags of a processor
 NATIVE = "native"  # whatever a processor of another kind has
 
 

@@ -1,7 +1,7 @@
 """One folder a chapter, and what the others ask of them: their claims and their profiles. Imports no torch.
 
 - ``experiment.py``: functions ``experiment(**parameters, device)`` that return a tidy table of one run; ``grid(**chapter_parameters)`` says which
-  to run (see `ncbook.runs.grid.expand`); ``TABLES`` names the tables.
+  to run (see `ncbook.runs.grid.expand`); ``TABLES`` names the tables; ``UNDEFINED``, where it is there, the columns (or patterns of them) that runs may lack.
 - ``quantities.py``: functions from one seed's rows of a table to the number that a claim is about.
 - ``claims.yml``: the claims, written before they are tested (see `ncbook.claims.entries`).
 - ``profiles.yml``: the parameters of each profile but ``quick``, which are those of the notebook. First the ``short`` runs of verification, so short
@@ -22,7 +22,6 @@ from ncbook import paths
 from ncbook.claims.entries import LOADER, read
 from ncbook.errors import InputError
 
-
 SHORT = "short"  # runs for verification, not a profile of the book
 
 
@@ -42,11 +41,13 @@ def claims(chapter: str | None = None) -> list:
 def entries(chapter: str | None = None) -> list[dict]:
     """The claims of all chapters, or of one, as they stand in ``claims.yml``; none for a chapter without that file."""
     listed = []
-    for path in sorted(paths.chapters().glob(f"{chapter or '*'}/claims.yml")):
+    for path in sorted(paths.chapters().glob(f"{chapter or '[!_]*'}/claims.yml")):
         of_chapter = read(path)
         for entry in of_chapter:
             if entry.get("chapter") != path.parent.name:
-                raise InputError(f"{path}: claim {entry.get('id')} is of the chapter {entry.get('chapter')!r}; it lies in the folder of another.")
+                raise InputError(
+                    f"{path}: claim {entry.get('id')} is of the chapter {entry.get('chapter')!r}; it lies in the folder of another."
+                )
         listed += of_chapter
     return listed
 
@@ -54,7 +55,7 @@ def entries(chapter: str | None = None) -> list[dict]:
 def profiles() -> list[str]:
     """All profiles, the smallest first: ``quick``, and those of the files, in the order that they have there."""
     order = TopologicalSorter()
-    for path in sorted(paths.chapters().glob("*/profiles.yml")):
+    for path in sorted(paths.chapters().glob("[!_]*/profiles.yml")):
         names = [name for name in _profiles(path) if name != SHORT]
         for name in names:
             order.add(name)

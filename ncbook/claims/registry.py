@@ -9,6 +9,7 @@ import pandas as pd
 from ncbook.claims import rule
 from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text
 from ncbook.errors import InputError, unknown
+from ncbook.escape import markdown
 from ncbook.renamed import moved_name
 
 ALLOWED = {
@@ -85,7 +86,8 @@ def _claim(entry: dict, taken: set[str]) -> Claim:
         raise InputError(f"it has no {', '.join(lacking)}")
     if entry["id"] in taken:
         raise InputError("the id is used twice")
-    return Claim(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()})
+    given: dict = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+    return Claim(**given)
 
 
 def _quantity(claim: Claim):
@@ -145,11 +147,10 @@ class Verdicts(list):
         rows = ["| claim | verdict | setting | estimate and 95% interval | test |", "|---|---|---|---|---|"]
         for v in self:
             for i, part in enumerate(v.parts or [{}]):
-                since = f" **Changed since the record: {self.changed[v.claim.id]}.**" if v.claim.id in self.changed else ""
+                since = f" **Changed since the record: {markdown(self.changed[v.claim.id])}.**" if v.claim.id in self.changed else ""
                 first = (f"[{v.claim.statement}](#claim-{v.claim.id}){since}", f"**{MARKS[v.verdict]} {v.verdict}**") if i == 0 else ("", "")
-                rows.append(
-                    "| " + " | ".join((*first, setting_text(part), estimate_text(part) or v.reason, f"{test_text(asdict(v.claim))}")) + " |"
-                )
+                rest = markdown(setting_text(part)), estimate_text(part) or markdown(v.reason), test_text(asdict(v.claim))
+                rows.append("| " + " | ".join((*first, *rest)) + " |")
         return "\n".join(rows)
 
     def __repr__(self) -> str:

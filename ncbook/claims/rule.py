@@ -4,6 +4,7 @@ A percentile bootstrap covers only 83% at five seeds; Student's interval covers 
 the skewed values that occur here is simulated in ``tests/claims``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ EXPLORATORY, UNMEASURED = "exploratory", "not measured"
 LEVEL = 0.95
 LEAST = 5  # seeds for a verdict; 3 and 4 are shown as exploratory
 
-SCALES = {"linear": (lambda x: x, lambda x: x), "log10": (np.log10, lambda x: 10.0**x)}
+SCALES: dict[str, tuple[Callable, Callable]] = {"linear": (lambda x: x, lambda x: x), "log10": (np.log10, lambda x: 10.0**x)}
 
 
 @dataclass(frozen=True)

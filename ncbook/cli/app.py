@@ -13,6 +13,8 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=F
 app.add_typer(data.app, name="data")
 runs_app = typer.Typer(help="Finished runs: those of another machine.", no_args_is_help=True)
 app.add_typer(runs_app, name="runs")
+new_app = typer.Typer(help="A new chapter.", no_args_is_help=True)
+app.add_typer(new_app, name="new")
 
 Chapters = Annotated[list[str] | None, typer.Argument(help="Chapters; all of them when none is named.")]
 Profile = Annotated[str, typer.Option(envvar="PROFILE", help="quick, laptop or paper.")]
@@ -126,18 +128,21 @@ def verify_profile(
     strict: Annotated[bool, typer.Option("--strict", help="Fail what can be compared by a weaker class only.")] = False,
 ) -> None:
     """Train a profile again in a clean place and compare every number with the record; exit 1 when one does not hold."""
-    from ncbook.publish import execute, verify
+    from ncbook.publish import execute, records, verify
 
     _settings(device, jobs)
     with _alone():
         requested = execute.prepare(chapters or [], profile, {})
+        if not any(records.exists(profile, chapter.name) for chapter in requested):
+            which = f"there is no record of {', '.join(chapters)}" if chapters else "no chapter has a record"
+            raise InputError(f"{which} under the profile {profile}; `make record PROFILE={profile}` makes one.")
         results = verify.verify(requested, jobs=jobs)
         verify.write_report(results, profile)
     table = Table("chapter", "profile", "table", "verdict", "cells", "largest difference, or what does not hold", box=None)
     for result in results:
         what = result.misses[:3] + [f"… and {len(result.misses) - 3} more"] * (len(result.misses) > 3)
         table.add_row(result.chapter, result.profile, result.table, result.verdict, f"{result.cells:,}", "\n".join(what) or result.largest)
-    Console().print(table)
+    Console(markup=False).print(table)
     print(verify.summary(results))
     if wrong := sum(bool(result.misses) for result in results):
         Console(stderr=True).print(f"[bold red]{wrong} of {len(results)} comparisons do not hold[/]")
@@ -158,10 +163,11 @@ def publish(jobs: Jobs = None) -> None:
         if lacking := [name for name in _chapter_names() if not records.on_record(name)]:
             raise InputError(f"these chapters have no record: {', '.join(lacking)}; `make record` makes them.")
         requested = {name: [execute.prepare([name], p, {}, recorded=True)[0] for p in records.on_record(name)] for name in _chapter_names()}
-        for name, (largest, *_) in requested.items():
-            print(f"{name}: {largest.profile}, {records.why_shown(name)}")
         _stop_if(execute.run([chapter for of_chapter in requested.values() for chapter in of_chapter], jobs=jobs))
-        page = render.build([largest for largest, *_ in requested.values()], beside=[chapter for _, *smaller in requested.values() for chapter in smaller])
+        smaller = [chapter for _, *others in requested.values() for chapter in others]
+        page = render.build([largest for largest, *_ in requested.values()], beside=smaller)
+    for name, (largest, *_) in requested.items():
+        print(f"{name}: {largest.profile}, {records.why_shown(name)}")
     print(f"the book: {page}")
 
 
@@ -181,6 +187,16 @@ def runs_import(folder: Annotated[str, typer.Argument(help="The data/runs of ano
         raise typer.Exit(1)
 
 
+@new_app.command("chapter")
+def new_chapter(name: Annotated[str, typer.Argument(help="Its name as a module: wide_networks.")]) -> None:
+    """Write a chapter that runs as it is, to be changed into yours: its folder, its notebook, a line in the table of contents."""
+    from ncbook.publish import new_chapter
+
+    for path in new_chapter.create(name):
+        print(path)
+    print(f"it runs: make figure-{name}; what a chapter is made of: CONTRIBUTING.md")
+
+
 @app.command("list")
 def list_chapters() -> None:
     """The chapters, and what of them has been run."""
@@ -196,21 +212,24 @@ def list_chapters() -> None:
 @app.command()
 def claims(profile: Profile = "quick") -> None:
     """The claims that the book tests, and their verdicts where the chapter has been run."""
-    import json
-
     from ncbook.chapters import entries
     from ncbook.claims.text import MARKS, test_text
-    from ncbook.paths import build
+    from ncbook.publish import execute
 
     verdicts = {}
-    for path in build().glob(f"{profile}/*/verdicts.json"):
-        verdicts |= {v["id"]: v["verdict"] for v in json.loads(path.read_text(encoding="utf-8"))["verdicts"]}
+    for name in _chapter_names():
+        try:
+            found = execute.verdicts(execute.Chapter(name, profile, {}))
+            older = "" if not found or execute.is_current(name, profile) else " (of an older state)"
+            verdicts |= {v["id"]: (v["verdict"], older) for v in found}
+        except InputError as error:
+            Console(stderr=True, highlight=False).print(f"left out: {error}", markup=False, soft_wrap=True)
     table = Table("claim", "statement", "test", f"verdict ({profile})", box=None)
     for fixed in (0, 2, 3):
         table.columns[fixed].no_wrap = True
     for claim in entries():
-        verdict = verdicts.get(claim["id"], "not run")
-        table.add_row(claim["id"], claim["statement"], test_text(claim), f"{MARKS.get(verdict, '–')} {verdict}")
+        verdict, older = verdicts.get(claim["id"], ("not run", ""))
+        table.add_row(claim["id"], claim["statement"], test_text(claim), f"{MARKS.get(verdict, '–')} {verdict}{older}")
     Console().print(table)
 
 
@@ -258,12 +277,13 @@ def _settings(device: str, jobs: int | None) -> None:
 
 
 def _alone():
-    """One build a checkout: a second one waits for the first, and says so."""
+    """One build a checkout: a second one waits for the first, and says so. Records that a killed command was replacing are put back."""
     from contextlib import contextmanager
 
     from filelock import FileLock, Timeout
 
-    from ncbook.paths import runs, writable
+    from ncbook import durable
+    from ncbook.paths import results, runs, writable
 
     @contextmanager
     def waiting():
@@ -274,6 +294,8 @@ def _alone():
             Console(stderr=True).print("another ncbook is at work in this checkout; waiting for it to finish")
             lock.acquire()
         try:
+            for profile in results().glob("*/"):
+                durable.recover(profile)
             yield
         finally:
             lock.release()

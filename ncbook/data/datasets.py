@@ -1,5 +1,7 @@
 """`load`: a set by its name, cut to size, relabelled and ready to be drawn from in batches, as uint8 on the device.
 
+One epoch of it::
+
     dataset = load("mnist5k", train_size=2000, label_noise=0.1, seed=3)
     for x, y in dataset.train.batches(128, generator=child_generator(3, "batches")):
         ...  # x (B, channels, H, W) float32, normalised; y (B,) int64
@@ -88,7 +90,8 @@ class Dataset:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(channels, height, width)."""
-        return tuple(self.train.images.shape[1:])
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
 
     @property
     def mean(self) -> Tensor:
@@ -157,7 +160,7 @@ def load(
 
     def split(pool: Pool, index: Tensor, noise: float) -> Split:
         fine = pool.labels[index]
-        clean = coarse_of_fine[fine] if coarse else fine
+        clean = fine if coarse_of_fine is None else coarse_of_fine[fine]
         labels = _noisy(clean, noise, len(class_names), seed)
         return Split(*(t.to(device) for t in (pool.images[index], labels, clean, fine, index, mean, std)))
 
@@ -168,7 +171,7 @@ def load(
         num_classes=len(class_names),
         class_names=class_names,
         fine_class_names=read_in.class_names,
-        coarse_of_fine=coarse_of_fine.to(device) if coarse else None,
+        coarse_of_fine=None if coarse_of_fine is None else coarse_of_fine.to(device),
         bayes_error=bayes_error(dataset.options["classes"], dataset.options["separation"]) if dataset.options else None,
     )
 
@@ -190,8 +193,8 @@ def _generated(dataset: DatasetSpec, train_size: int | None, test_size: int | No
         if size % classes:
             near = f"{classes * max(1, size // classes)} or {classes * (size // classes + 1)}"
             raise InputError(f"{split}_size={size} of {dataset.name}: it must be a multiple of its {classes} classes; use {near}")
-    pools = [Pool(*draw(**dataset.options, per_class=size // classes, seed=seed, split=split)) for split, size in sizes.items()]
-    return Source(*pools, tuple(str(i) for i in range(classes)), ())
+    train, test = (Pool(*draw(**dataset.options, per_class=size // classes, seed=seed, split=split)) for split, size in sizes.items())
+    return Source(train, test, tuple(str(i) for i in range(classes)), ())
 
 
 def _per_class(split: str, labels: Tensor, size: int, dataset: DatasetSpec, classes: int) -> int:

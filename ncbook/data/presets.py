@@ -50,7 +50,7 @@ class DatasetSpec:
 
 _TEN_DIGITS = tuple("0123456789")
 _HALVES = (("0 to 4", (0, 1, 2, 3, 4)), ("5 to 9", (5, 6, 7, 8, 9)))
-_GAUSSIAN = MappingProxyType({"classes": 10, "dim": 64, "separation": 4.0})
+_GAUSSIAN: MappingProxyType = MappingProxyType({"classes": 10, "dim": 64, "separation": 4.0})
 
 
 def _idx(folder: str, *md5: str) -> tuple[DataFile, ...]:

@@ -80,8 +80,8 @@ def _embedded(name: str, path: str) -> Source:
     labels = table[:, -1]
     test = np.zeros(len(labels), dtype=bool)
     test[split_positions(labels, dataset.test_per_class)] = True
-    pools = [Pool(torch.from_numpy(pixels[part]), torch.from_numpy(labels[part])) for part in (~test, test)]
-    return Source(*pools, dataset.class_names, dataset.coarse)
+    train_pool, test_pool = (Pool(torch.from_numpy(pixels[part]), torch.from_numpy(labels[part])) for part in (~test, test))
+    return Source(train_pool, test_pool, dataset.class_names, dataset.coarse)
 
 
 def _idx(dataset: DatasetSpec, images: bytes, labels: bytes) -> Pool:
@@ -121,7 +121,7 @@ class _Arrays(pickle.Unpickler):
     def find_class(self, module: str, name: str):
         allowed = {
             # names as NumPy 1 wrote them; looked up in `numpy.core` they would warn of its new place
-            ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
+            ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
             ("numpy", "ndarray"): np.ndarray,
             ("numpy", "dtype"): lambda code, align=0, copy=1: np.dtype(code, align=bool(align), copy=bool(copy)),
         }

@@ -80,7 +80,8 @@ def ranks(s: Tensor, *, spectrum: int = 0) -> dict[str, list]:
 
     With `spectrum`, also a text ``singular_values``: so many singular values over the largest, ``"1 0.93 …"``.
 
-    >>> ranks(torch.tensor([[2.0, 1.0, 0.5]]), spectrum=2)["rank_above_0.3"], ranks(torch.tensor([[2.0, 1.0, 0.5]]), spectrum=2)["singular_values"]
+    >>> found = ranks(torch.tensor([[2.0, 1.0, 0.5]]), spectrum=2)
+    >>> found["rank_above_0.3"], found["singular_values"]
     ([2], ['1 0.5'])
     """
     columns = {"stable_rank": stable_rank(s).tolist(), "entropy_rank": entropy_rank(s).tolist()}

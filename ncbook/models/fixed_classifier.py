@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ncbook.errors import InputError, unknown
-from ncbook.models.networks import build_model
+from ncbook.models.networks import Network, build_model
 from ncbook.renamed import moved_name
 
 FEATURES = {"linear": nn.Identity, "relu": nn.ReLU}
@@ -21,6 +21,8 @@ class FixedClassifiers(nn.Module):
     initialisation the law of the trained network is the same for M and M R, for every rotation R.
     `backbone` is ``mlp:WIDTH`` (hidden ReLU layers, ``mlp:64-64`` for two) or a preset of `ncbook.models.networks`.
     """
+
+    frames: Tensor  # a buffer
 
     def __init__(
         self,
@@ -45,12 +47,13 @@ class FixedClassifiers(nn.Module):
             except ValueError:
                 raise InputError(f"backbone {backbone!r}: write mlp: and the widths of the hidden layers, as in mlp:64-64.") from None
             sizes = [math.prod(image_shape), *widths]
-            self.backbone = nn.Sequential(*[_Hidden(count, a, b, generator) for a, b in pairwise(sizes)])
+            self.backbone: nn.Module = nn.Sequential(*[_Hidden(count, a, b, generator) for a, b in pairwise(sizes)])
         else:
-            self.backbone = _Presets([build_model(backbone, image_shape, classes, generator=generator) for _ in range(count)])
-            sizes = [self.backbone.width]
+            presets = _Presets([build_model(backbone, image_shape, classes, generator=generator) for _ in range(count)])
+            self.backbone, sizes = presets, [presets.width]
         self.last = nn.Parameter(_gaussian(count, sizes[-1], dimension, 1.0, generator))  # (K, p, d)
         self.activation, self.normalised, self.scale = FEATURES[features](), normalised, scale
+        self.classifiers: Tensor
         self.register_buffer("classifiers", classifiers.float())
 
     def features(self, x: Tensor) -> Tensor:
@@ -86,11 +89,11 @@ class _Hidden(nn.Module):
 class _Presets(nn.Module):
     """K networks of `ncbook.models.networks`, one after another, without their classifiers."""
 
-    def __init__(self, networks: list[nn.Module]):
+    def __init__(self, networks: list[Network]):
         super().__init__()
         self.width = networks[0].classifier.in_features
         for network in networks:
-            network.classifier = nn.Identity()
+            network.classifier = nn.Identity()  # type: ignore[assignment]
         self.networks = nn.ModuleList(networks)
 
     def forward(self, x: Tensor) -> Tensor:

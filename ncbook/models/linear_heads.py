@@ -73,8 +73,8 @@ def linear_headed(
             raise unknown("activation", activation, ACTIVATIONS)
         network = mlp(input_shape, num_classes, depth=nonlinear_layers, width=width, bias=False)
         for block in network.blocks.values():
-            block[-1] = ACTIVATIONS[activation]()
-            _gaussian(block[-2], generator)
+            block[-1] = ACTIVATIONS[activation]()  # type: ignore[operator]  # a block of `mlp` is a sequence
+            _gaussian(block[-2], generator)  # type: ignore[index]
     elif backbone == "resnet20":
         network = build_model("resnet_small", input_shape, num_classes, generator=generator, repeat=3)
     else:

@@ -1,6 +1,7 @@
 """Networks with named layers: one output a block, and the last-layer features h on which collapse is defined."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -90,7 +91,9 @@ def vectors(x: Tensor, *, pooled: bool) -> Tensor:
     return x.mean(dim=(2, 3)) if pooled and x.ndim == 4 else x.flatten(1)
 
 
-def mlp(input_shape: tuple[int, int, int], num_classes: int, *, depth=3, width=128, activation="relu", bias=True, batch_norm=False) -> Network:
+def mlp(
+    input_shape: tuple[int, int, int], num_classes: int, *, depth=3, width=128, activation="relu", bias=True, batch_norm=False
+) -> Network:
     """`depth` hidden layers of `width` units on flattened images; layers ``hidden1`` … after the activation.
 
     With `batch_norm`, before each activation, it collapses in far fewer steps; the hidden layers then need no bias and have none.
@@ -150,7 +153,7 @@ def resnet18(input_shape: tuple[int, int, int], num_classes: int) -> Network:
     net = torchvision.models.resnet18(num_classes=num_classes)
     stem = nn.Conv2d(input_shape[0], 64, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")  # as torchvision initialises its own
-    blocks = {"stem": nn.Sequential(stem, net.bn1, net.relu)}
+    blocks: dict[str, nn.Module] = {"stem": nn.Sequential(stem, net.bn1, net.relu)}
     for i in range(1, 5):
         for j, residual in enumerate(getattr(net, f"layer{i}")):
             blocks[f"layer{i}-{j}"] = residual  # a module's name may not hold a dot
@@ -184,7 +187,7 @@ def resnet_small(input_shape: tuple[int, int, int], num_classes: int, *, width=1
 class Preset:
     """A named network: how it is built, with which options, for which images."""
 
-    build: object
+    build: Callable[..., Network]
     options: dict
     smallest: int = 1  # side of the smallest image it can take
 
@@ -217,4 +220,4 @@ def build_model(name: str, input_shape: tuple[int, int, int], num_classes: int, 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = preset.build(input_shape, num_classes, **{**preset.options, **options})
-    return network.to(memory_format=torch.channels_last)  # convolutions run up to twice as fast; the numbers mean the same
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions run up to twice as fast; the numbers mean the same

@@ -1,11 +1,7 @@
-"""The two-layer network on patches, and gradient descent on its filters by way of inner products (our reconstruction of the network of
-Zhang, Gao, Zou & Cao 2025, with the details of Shi, Wang, Zhang & Cao 2025)."""
-
-from collections.abc import Iterator
+"""The two-layer network on patches (our reconstruction of the network of Zhang, Gao, Zou & Cao 2025, with the details of Shi, Wang, Zhang & Cao 2025)."""
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from ncbook.data.patches import PatchImages
 from ncbook.errors import InputError
@@ -34,35 +30,6 @@ def votes(activations: Tensor) -> Tensor:
 def outputs(of_patch: Tensor, index: Tensor) -> Tensor:
     """f(x) = Σ_p votes(x_p) for each image (..., N), from the votes of all patches (..., U); `index` (N, 1 + P) names each image's."""
     return of_patch[..., index].sum(-1)
-
-
-def descend(
-    data: PatchImages, filters: Tensor, *, steps: int, learning_rate: float, power: float, threshold: float, measure_at: list[int]
-) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Full-batch gradient descent on the logistic loss from `filters` (2m, d): (step, filters (R, 2m, d), loss (R,)) at the steps `measure_at`.
-
-    The first m filters count +1/m each, the others −1/m, and only filters are trained. The R noise levels are trained side by side. A gradient
-    is a combination of patches, so the filters are always ``filters + moved @ patches``, and all that happens depends on their inner products with
-    the patches, which need only the patches' Gram matrix: the same steps as on the filters themselves, several times as fast.
-    """
-    m = len(filters) / 2
-    if m != int(m) or m < 1:
-        raise InputError(f"half of the filters count for each class, so their number must be even, not {len(filters)}.")
-    side = torch.ones_like(filters[:, :1])  # (2m, 1)
-    side[int(m) :] = -1
-    gram = data.patches @ data.patches.mT  # (R, U, U)
-    start = filters @ data.patches.mT  # (R, 2m, U)
-    moved = torch.zeros_like(start)
-    for step in range(steps + 1):
-        value, slope = huberised_relu(torch.baddbmm(start, moved, gram), power=power, threshold=threshold)
-        of_patch = votes(value).requires_grad_()
-        loss = softplus(-data.labels * outputs(of_patch, data.index)).mean(-1)  # (R,)
-        if step in measure_at:
-            if not bool(torch.isfinite(loss).all()):
-                raise FloatingPointError(f"the loss is not finite at step {step}; a smaller learning rate than {learning_rate:g} may help.")
-            yield step, filters + moved @ data.patches, loss.detach()
-        (pull,) = torch.autograd.grad(loss.sum(), of_patch)  # (R, U)
-        moved -= slope.mul_(side * (learning_rate / m)).mul_(pull[:, None])  # by hand from here on: autograd takes eight times as long
 
 
 @torch.no_grad()

@@ -1,7 +1,8 @@
 """Train the grids of the chapters asked for in one pool, then execute their notebooks, each into a folder of its own.
 
-``book/_build/<profile>/<chapter>/`` holds the executed notebook, figures, verdicts and a stamp of all that went in. A folder is there
-only after its notebook ran to the end; a notebook that fails is left beside it, in ``<chapter>.failed/``.
+``book/_build/<profile>/<chapter>/`` holds the executed notebook, figures, verdicts and a stamp of all that went in and came out: what was
+edited since is made again. A folder is there only after its notebook ran to the end; a notebook that fails is left beside it, in
+``<chapter>.failed/``.
 """
 
 import json
@@ -11,21 +12,22 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from ncbook import paths, settings
+from ncbook import chapters, paths, settings
 from ncbook.chapters import entries
 from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text
 from ncbook.errors import InputError
-from ncbook.publish import notebooks
+from ncbook.publish import notebooks, sealed
 from ncbook.publish.parameters import parameters
 from ncbook.runs.code import PACKAGE, files_of, module_code
 from ncbook.runs.digest import canonical, digest
-from ncbook.runs.key import data_fingerprints, torch_version
+from ncbook.runs.key import data_fingerprints, libraries
 
 console = Console(stderr=True, highlight=False)
 
@@ -61,13 +63,13 @@ class Chapter:
                 "imports": sorted(module_code(file) for file in files_of(notebooks.imports(self.name), ours=False)),
                 "claims": entries(self.name),
                 "device": settings.device(),
-                "torch": torch_version(),
+                "libraries": libraries(),
             }
         )
 
     def _record_digest(self) -> str:
         try:
-            return digest((paths.record(self.profile, self.name) / "provenance.json").read_text(encoding="utf-8"))
+            return digest((paths.record(self.profile, self.name) / "provenance.json").read_bytes().hex())
         except FileNotFoundError:
             raise InputError(
                 f"there is no record of {self.name} under the profile {self.profile}; leave FROM=record out to train it, "
@@ -75,10 +77,9 @@ class Chapter:
             ) from None
 
     def is_done(self) -> bool:
-        try:
-            return (self.folder / "stamp").read_text() == self.stamp()
-        except OSError:
-            return False
+        """Whether its results are there, as they were left, and were made from what is there now."""
+        made_from = sealed.made_from(self.folder)
+        return made_from is not None and made_from == self.stamp()
 
     def runs(self) -> list:
         """The runs that its tables need; none when no experiment module belongs to it (its notebook then trains by itself)."""
@@ -102,6 +103,17 @@ def prepare(names: list[str], profile: str, changes: dict, seeds: int | None = N
     if seeds is not None:
         changes = {**changes, "seeds": seeds}
     return [Chapter(name, label, parameters(name, profile, changes), recorded) for name in names]
+
+
+def is_current(name: str, profile: str) -> bool:
+    """Whether a chapter's results under a profile are of what is there now, be it trained or recorded."""
+    if profile not in chapters.profiles():  # results of changed parameters, which nothing says any more
+        return False
+    for recorded in (False, True):
+        with suppress(InputError):  # there is no record
+            if prepare([name], profile, {}, recorded=recorded)[0].is_done():
+                return True
+    return False
 
 
 def run(requested: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
@@ -179,7 +191,7 @@ def _execute(chapter: Chapter) -> bool:
         return False
     else:
         (aside / "seconds").write_text(f"{time.perf_counter() - start:.1f}")
-        (aside / "stamp").write_text(stamp)
+        sealed.close(aside, stamp)
         shutil.rmtree(chapter.folder, ignore_errors=True)
         shutil.rmtree(chapter.failed, ignore_errors=True)
         aside.rename(chapter.folder)
@@ -212,7 +224,7 @@ def forecast(requested: list[Chapter]) -> None:
 
 def report(chapter: Chapter) -> None:
     """Print the verdicts of an executed chapter and where its notebook and figures are."""
-    out = Console(highlight=False)
+    out = Console(highlight=False, markup=False)
     tests = {entry["id"]: test_text(entry) for entry in entries(chapter.name)}
     table = Table("claim", "verdict", "setting", "estimate [95% interval]", "test", box=None)
     for verdict in verdicts(chapter):
@@ -225,6 +237,10 @@ def report(chapter: Chapter) -> None:
 
 
 def verdicts(chapter: Chapter) -> list[dict]:
-    """The verdicts that an executed chapter left; none for a notebook that judges nothing."""
+    """The verdicts that an executed chapter left; none for a notebook that judges nothing. `InputError` where they were edited since."""
     path = chapter.folder / "verdicts.json"
+    if chapter.folder.exists() and sealed.made_from(chapter.folder) is None:
+        raise InputError(
+            f"{chapter.folder} holds results that were edited after they were made; `ncbook run {chapter.name}` makes them again."
+        )
     return json.loads(path.read_text(encoding="utf-8"))["verdicts"] if path.is_file() else []

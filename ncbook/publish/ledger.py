@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ncbook.chapters import entries
 from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text
+from ncbook.escape import code, markdown
 from ncbook.publish import notebooks
 from ncbook.publish.execute import Chapter, verdicts
 
@@ -20,7 +21,7 @@ def pages(requested: list[Chapter], beside: Sequence[Chapter] = ()) -> dict[str,
 
     The chapters `beside` are the same ones under other profiles: their verdicts are marked next to the main one.
     """
-    judged = {}
+    judged: dict[str, tuple[Chapter, dict]] = {}
     for chapter in requested:
         judged |= {verdict["id"]: (chapter, verdict) for verdict in verdicts(chapter)}
     others: dict[str, list[tuple[str, str]]] = {}
@@ -39,9 +40,10 @@ def _glance(claims: list[dict], judged: dict, others: dict) -> str:
     rows = ["| claim | verdict | chapter | profile |", "|---|---|---|---|"]
     for claim in claims:
         chapter, verdict = judged[claim["id"]]
+        profiles = markdown(chapter.profile) + _marks(verdict, others.get(claim["id"], []))
         rows.append(
             f"| [{claim['statement']}](#claim-{claim['id']}) | {MARKS[verdict['verdict']]} {verdict['verdict']} "
-            f"| [{notebooks.title(chapter.name)}](chapters/{chapter.name}) | {chapter.profile}{_marks(verdict, others.get(claim['id'], []))} |"
+            f"| [{notebooks.title(chapter.name)}](chapters/{chapter.name}) | {profiles} |"
         )
     return "\n".join(rows) + "\n"
 
@@ -49,7 +51,7 @@ def _glance(claims: list[dict], judged: dict, others: dict) -> str:
 def _marks(verdict: dict, others: list[tuple[str, str]]) -> str:
     """``; quick ✘``: the verdicts of other profiles, in bold where one contradicts the main one."""
     opposite = {"supported": "contradicted", "contradicted": "supported"}.get(verdict["verdict"])
-    return "".join(f"; {f'**{p} {MARKS[v]}**' if v == opposite else f'{p} {MARKS[v]}'}" for p, v in others)
+    return "".join(f"; {f'**{markdown(p)} {MARKS[v]}**' if v == opposite else f'{markdown(p)} {MARKS[v]}'}" for p, v in others)
 
 
 def _full(claim: dict, chapter: Chapter, verdict: dict, others: list[tuple[str, str]]) -> str:
@@ -58,9 +60,9 @@ def _full(claim: dict, chapter: Chapter, verdict: dict, others: list[tuple[str, 
         f"### {MARKS[verdict['verdict']]} {claim['statement']}",
         "",
         (
-            f"**{verdict['verdict'].capitalize()}** in the profile `{chapter.profile}`; see {{numref}}`{claim['figure']}`. "
+            f"**{verdict['verdict'].capitalize()}** in the profile {code(chapter.profile)}; see {{numref}}`{claim['figure']}`. "
             f"Source: {{cite:t}}`{claim['source']}` ({claim['evidence']})."
-            + "".join(f" In `{profile}` it is {MARKS[mark]} {mark}." for profile, mark in others)
+            + "".join(f" In {code(profile)} it is {MARKS[mark]} {mark}." for profile, mark in others)
         ),
         "",
         f"*Measured:* {claim['measures']} *Test:* {test_text(claim)}"
@@ -72,12 +74,12 @@ def _full(claim: dict, chapter: Chapter, verdict: dict, others: list[tuple[str, 
     if verdict.get("changed"):
         lines += [f"**Changed since the record:** {verdict['changed']}.", ""]
     if verdict["reason"]:
-        lines += [f"Not measured: {verdict['reason']}.", ""]
+        lines += [f"Not measured: {markdown(verdict['reason'])}.", ""]
     if verdict["parts"]:
         lines += [
             "| setting | estimate [95% interval] | this setting alone |",
             "|---|---|---|",
-            *(f"| {setting_text(p)} | {estimate_text(p)} | {p.get('verdict', '–')} |" for p in verdict["parts"]),
+            *(f"| {markdown(setting_text(p))} | {estimate_text(p)} | {p.get('verdict', '–')} |" for p in verdict["parts"]),
             "",
         ]
     return "\n".join(lines)

@@ -1,11 +1,17 @@
 """Where the numbers of a page come from: the box at the end of each chapter."""
 
 import json
-from importlib.metadata import version
 from pathlib import Path
 
 from ncbook import paths
+from ncbook.escape import code, markdown
+from ncbook.publish import commits
+from ncbook.publish.records import Record
+from ncbook.publish.verdicts import changed_claims, changed_code
 from ncbook.runs.plan import Table
+from ncbook.version import __version__
+
+VERSIONS = ("torch", "numpy", "scipy", "scikit_learn", "python")
 
 
 class Markdown(str):
@@ -15,38 +21,55 @@ class Markdown(str):
         return str(self)
 
 
-def provenance(read: list[Table], *, profile: str, folder: Path) -> Markdown:
+def provenance(read: list[Table], *, profile: str, folder: Path, record: Record | None = None) -> Markdown:
     """The runs behind the tables of a chapter: how many, on which data, seeds and machine, with which versions, for how long.
 
-    The same lines are left in `folder`, for the page of trust.
+    The same lines, in Markdown, are left in `folder`, for the page of trust.
     """
     runs, tables = [run for table in read for run in table.runs], [table.rows for table in read]
     datasets = list(dict.fromkeys(name for table in tables if "dataset" in table for name in table["dataset"].unique()))
     seeds = [seed for table in tables if "seed" in table for seed in (table["seed"].min(), table["seed"].max())]
     seconds = sum(run["seconds"] for run in runs)
     machines = sorted({run["gpu"] or f"{run['cpu'] or run['machine']} ({run['cpu_capability']}), one thread a run" for run in runs})
-    recorded = next((run for run in runs if "commit" in run), None)
-    changed = sum(run.get("changed", False) for run in runs)
     lines = {
-        "profile": f"`{profile}`",
-        "data": ", ".join(f"`{name}`" for name in datasets) or "–",
+        "profile": code(profile),
+        "data": ", ".join(map(code, datasets)) or "–",
         "runs": f"{len(runs)}, seeds {min(seeds)} to {max(seeds)}" if seeds else str(len(runs)),
-        "trained on": "; ".join(machines),
+        "trained on": "; ".join(map(markdown, machines)),
         "core time": f"{seconds:.0f} s in all, {max(run['seconds'] for run in runs):.0f} s the longest run",
         "memory": f"{max(run['peak_memory_mb'] for run in runs)} MB the largest process",
-        "finished": max(run["finished"] for run in runs).replace("T", " ").replace("Z", " UTC"),
-        **({"record": _record(recorded, changed, len(runs))} if recorded else {}),
-        "versions": f"{_all(runs, 'torch')}; {_all(runs, 'python')}; the page by ncbook {version('ncbook')}",
+        "finished": markdown(max(run["finished"] for run in runs).replace("T", " ").replace("Z", " UTC")),
+        **({"record": _record(runs, record)} if record else {}),  # a run of the store has none, whatever its file says
+        "versions": ", ".join(_all(runs, name) for name in VERSIONS),
+        "page made by": f"ncbook {__version__}",
     }
     (paths.writable(folder) / "provenance.json").write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
     return Markdown("| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in lines.items()))
 
 
 def _all(runs: list[dict], name: str) -> str:
-    return f"{name} {', '.join(sorted({run[name] for run in runs}))}"
+    versions = sorted({run.get(name) or "not recorded" for run in runs})
+    return f"{name.replace('_', '-')} {' and '.join(map(markdown, versions))}"
 
 
-def _record(run: dict, changed: int, count: int) -> str:
+def _record(runs: list[dict], record: Record) -> str:
     """When the tables were recorded, at which commit, and whether what computes them has changed since."""
-    since = f"**the code, data or version of torch of {changed} of {count} runs has changed since**" if changed else "nothing that computes it has changed since"
-    return f"of {run['recorded'][:10]}, made at commit `{run['commit'][:10]}`; {since}"
+    changed = sum(run["changed"] for run in runs)
+    since = (
+        f"**the code, the data or a library of {changed} of {len(runs)} runs has changed since**"
+        if changed
+        else "nothing that computes it has changed since"
+    )
+    if claims := changed_claims(record.provenance):
+        since += f"; **what decides {len(claims)} claims has changed since: {', '.join(map(markdown, claims))}**"
+    if judges := changed_code(record.provenance):
+        since += f"; edited since: {', '.join(judges)}"
+    dirty = " **with uncommitted changes**" if runs[0]["dirty"] else ""
+    return f"of {markdown(runs[0]['recorded'][:10])}, made at {_commit(runs[0]['commit'])}{dirty}; {since}"
+
+
+def _commit(commit: str) -> str:
+    if commit == "unknown":
+        return "no known commit"
+    known = {True: "", False: ", **which this repository does not hold**,", None: " (not looked up: the history is not here)"}
+    return f"commit {code(commit[:10])}{known[commits.known(commit)]}"

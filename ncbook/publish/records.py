@@ -8,31 +8,29 @@ checksum of each file. From a record the book is rendered without training (``ma
 import gzip
 import hashlib
 import io
-import json
 import platform
-import shutil
-import subprocess
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 
-from ncbook import chapters, paths
+from ncbook import chapters, durable, paths
 from ncbook.errors import InputError
+from ncbook.publish import commits, sealed
 from ncbook.publish.parameters import parameters as parameters_of
 from ncbook.publish.verdicts import code, deciding, judged, plain
 from ncbook.runs import store
 from ncbook.runs.digest import canonical, digest
 from ncbook.runs.plan import Table, finished, plan
 from ncbook.runs.pool import Run, finish, missing
+from ncbook.version import __version__
 
 LIMIT = 500_000  # bytes of a chapter and profile: the repository holds them all
 UNPACKED = 100_000_000  # bytes: what no packed table of `LIMIT` comes near
-TOOK = ["device", "seconds", "peak_memory_mb", "torch", "python", "machine", "cpu", "cpu_capability", "gpu", "finished"]
+VERSIONS = ["torch", "numpy", "scipy", "scikit_learn", "python"]
+TOOK = ["device", "seconds", "peak_memory_mb", *VERSIONS, "machine", "cpu", "cpu_capability", "instruction_set", "gpu", "finished"]
 
 
 def exists(profile: str, chapter: str) -> bool:
@@ -94,7 +92,7 @@ class Record:
     def table(self, planned: list[Run]) -> Table:
         """The recorded table of a plan; an `InputError` where the record holds no table of exactly these runs.
 
-        What is known of each run says as well whether its code, data or version of torch has ``changed`` since.
+        What is known of each run says as well whether its code, data or a library has ``changed`` since; what an older record lacks is None.
         """
         by_digest = {digest(run.parameters): run for run in planned}
         for name, of_table in self.runs.groupby("table", sort=False):
@@ -105,13 +103,13 @@ class Record:
                 f"the record in {self.folder} does not hold the runs of {planned[0].experiment} that are asked for: its parameters are not "
                 f"those of the profile any more{self._changes()}. Train them (leave FROM=record out), then `make record`."
             )
-        commit = {"commit": self.provenance["commit"], "recorded": self.provenance["recorded"]}
+        commit = {name: self.provenance[name] for name in ("commit", "dirty", "recorded")}
         infos = [
             {
                 "parameters": by_digest[row.parameters].parameters,
-                **{name: getattr(row, name) for name in TOOK},
+                **{name: getattr(row, name, None) for name in TOOK},
                 **commit,
-                "changed": key_on(by_digest[row.parameters], row.device) != row.key,
+                "changed": key_on(by_digest[row.parameters], row.device, getattr(row, "instruction_set", None)) != row.key,
             }
             for row in of_table.itertuples()
         ]
@@ -127,9 +125,9 @@ class Record:
         return f" (recorded with {'; '.join(changed)})" if changed else ""
 
 
-def key_on(run: Run, device: str) -> str:
-    """The key that a run would have on another kind of device."""
-    return replace(run, device=device).key
+def key_on(run: Run, device: str, instruction_set: str | None = None) -> str:
+    """The key that a run would have on another kind of device, or under another instruction set."""
+    return replace(run, device=device, instruction_set=instruction_set or run.instruction_set).key
 
 
 def read(here: Path) -> Record:
@@ -168,8 +166,8 @@ def _stat(here: Path) -> tuple:
 @cache
 def _read(here: Path, _: tuple) -> Record:
     try:
-        provenance = json.loads((here / "provenance.json").read_text(encoding="utf-8"))
-        edited = ["provenance.json"] if provenance.pop("sha256") != _checksum(provenance) else []
+        provenance, whole = sealed.opened((here / "provenance.json").read_text(encoding="utf-8"))
+        edited = [] if whole else ["provenance.json"]
         content = {}
         for name, checksum in provenance["files"].items():
             with gzip.open(here / name) as file:
@@ -183,8 +181,9 @@ def _read(here: Path, _: tuple) -> Record:
 
 
 def _text_where_text(runs: pd.DataFrame) -> pd.DataFrame:
-    """``gpu`` is empty on a CPU: as text or nothing, never as a number."""
-    return runs.assign(gpu=[None if pd.isna(value) else str(value) for value in runs["gpu"]])
+    """``gpu`` is empty on a CPU, and a version may look like a number: as text or nothing, never as a number."""
+    texts = [name for name in ("gpu", "instruction_set", *VERSIONS) if name in runs]
+    return runs.assign(**{name: [None if pd.isna(value) else str(value) for value in runs[name]] for name in texts})
 
 
 def write_short(names: list[str], *, jobs: int | None = None) -> None:
@@ -213,8 +212,8 @@ def write(chapter: str, profile: str, parameters: dict) -> Path:
         "profile": profile,
         "parameters": canonical(parameters),
         "recorded": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        **_commit(),
-        "ncbook": version("ncbook"),
+        **commits.here(),
+        "ncbook": __version__,
         "system": platform.system(),
         "data": _fingerprints(of_table),
         "machines": sorted({_machine(row) for row in took.to_dict("records")}),
@@ -231,29 +230,14 @@ def write(chapter: str, profile: str, parameters: dict) -> Path:
 
 
 def _put(target: Path, texts: dict[str, str], provenance: dict) -> Path:
-    """Write a record aside, wait for the disk, and put it in the place of the one before."""
+    """Put a record in the place of the one before, whole."""
     packed = {name: _packed(text) for name, text in texts.items()}
     if (size := sum(map(len, packed.values()))) > LIMIT:
         raise InputError(
             f"the tables of {target.name} take {size:,} bytes packed; a record may take {LIMIT:,}. Measure less often, or fewer columns."
         )
     paths.writable(target.parent)
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    old = aside.with_name(f"{aside.name}.old")
-    try:
-        for name, content in packed.items():
-            store.durable_write(aside / name, content)
-        text = json.dumps({**provenance, "sha256": _checksum(provenance)}, indent=1) + "\n"
-        store.durable_write(aside / "provenance.json", text.encode())
-        aside.chmod(0o755)
-        if target.exists():
-            target.rename(old)
-        aside.rename(target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        if not target.exists() and old.exists():
-            old.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
+    durable.replace(target, {**packed, "provenance.json": sealed.seal(provenance).encode()})
     return target
 
 
@@ -263,10 +247,6 @@ def _packed(text: str) -> bytes:
     with gzip.GzipFile(fileobj=buffer, mode="wb", filename="", mtime=0, compresslevel=9) as file:
         file.write(text.encode())
     return buffer.getvalue()
-
-
-def _checksum(provenance: dict) -> str:
-    return hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()
 
 
 def _machine(row: dict) -> str:
@@ -282,16 +262,3 @@ def _fingerprints(of_table: dict[str, list[Run]]) -> dict[str, str]:
     values = [v for runs in of_table.values() for run in runs for k, v in run.parameters.items() if k.endswith("dataset")]
     names = {name for value in values for name in (value if isinstance(value, list) else [value])}
     return {name: fingerprint(name) for name in sorted(names)}
-
-
-def _commit() -> dict:
-    """The commit of the checkout, and whether files differ from it; both unknown outside a checkout."""
-
-    def git(*command: str) -> str:
-        done = subprocess.run(["git", "-C", str(paths.root()), *command], capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", "ncbook", "book"))}
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": "unknown", "dirty": True}

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from ncbook import paths, settings
 from ncbook.errors import InputError
+from ncbook.escape import markdown
 from ncbook.publish import ledger, trust
 from ncbook.publish.execute import Chapter, console
 from ncbook.runs.digest import digest
@@ -77,7 +78,7 @@ def _caption(cell: dict) -> str | None:
     links = " · ".join(f"{{download}}`{kind.upper()} <figures/{name}.{kind}>`" for kind in ("csv", "svg", "png"))
     cell["metadata"]["mystnb"] = {
         "image": {"alt": figure["alt"], "width": "100%"},
-        "figure": {"name": name, "caption": f"{figure['caption']} ({links})"},
+        "figure": {"name": name, "caption": f"{markdown(figure['caption'])} ({links})"},
     }
     return name
 
@@ -101,13 +102,21 @@ def _jupyter_book(stage: Path) -> Path:
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(stage), "--path-output", str(output)]
     console.print("building the pages …")
     done = subprocess.run(
-        [*command, "-W", "-n", "--keep-going"], check=False, text=True, encoding="utf-8", errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [*command, "-W", "-n", "--keep-going"],
+        check=False,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         env=settings.environment(PYTHONWARNINGS="ignore", NO_COLOR="1"),
-    )  # fmt: skip
+    )
     log.write_text(done.stdout, encoding="utf-8")
     if done.returncode:
         complaints = [line for line in done.stdout.splitlines() if "WARNING" in line or "ERROR" in line]
-        raise InputError("Jupyter Book refused the pages:\n" + "\n".join(complaints or done.stdout.splitlines()[-15:]) + f"\n(whole log: {log})")
+        raise InputError(
+            "Jupyter Book refused the pages:\n" + "\n".join(complaints or done.stdout.splitlines()[-15:]) + f"\n(whole log: {log})"
+        )
     return output / "_build" / "html"
 
 
@@ -143,7 +152,7 @@ def check(site: Path, figures: dict[str, list[str]]) -> None:
 
 def _broken(site: Path, page: Path, link: str, pages: dict) -> bool:
     parts = urlsplit(link)
-    if parts.scheme or parts.netloc or link.startswith("#") and not parts.fragment:
+    if parts.scheme or parts.netloc or (link.startswith("#") and not parts.fragment):
         return False
     target = (site / page.parent / unquote(parts.path)).resolve() if parts.path else (site / page)
     if not target.exists():
@@ -165,7 +174,9 @@ class _Page(HTMLParser):
         self.ids.add(given.get("id"))
         if tag == "a" and given.get("href"):
             self.links.append(given["href"])
-        source = given.get("src") or (given.get("href") if tag == "link" and given.get("rel") in ("stylesheet", "preload", "icon") else None)
+        source = given.get("src") or (
+            given.get("href") if tag == "link" and given.get("rel") in ("stylesheet", "preload", "icon") else None
+        )
         if source and not source.startswith("data:"):
             self.links.append(source)
             self.loaded.append(source)

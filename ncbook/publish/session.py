@@ -69,7 +69,7 @@ class Session:
     def provenance(self) -> Markdown:
         """Where the numbers of the page come from; the same lines are left for the page of trust."""
         self.tables()
-        return provenance.provenance(list(self.read.values()), profile=self.profile, folder=self.output)
+        return provenance.provenance(list(self.read.values()), profile=self.profile, folder=self.output, record=self.record)
 
 
 def open_chapter(name: str, namespace: dict) -> Session:

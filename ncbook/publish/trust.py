@@ -3,8 +3,11 @@
 import json
 
 from ncbook import paths
-from ncbook.publish import notebooks
+from ncbook.escape import code, markdown
+from ncbook.publish import commits, notebooks, sealed
 from ncbook.publish.execute import Chapter
+from ncbook.runs.code import PACKAGE, module_code
+from ncbook.runs.digest import digest
 
 
 def pages(requested: list[Chapter]) -> dict[str, str]:
@@ -14,10 +17,11 @@ def pages(requested: list[Chapter]) -> dict[str, str]:
         lines = _provenance(chapter)
         if lines is None:
             continue
+        source = f"record {lines.get('record', '')}" if chapter.recorded else "trained by this build"
         rows.append(
-            f"| [{notebooks.title(chapter.name)}](chapters/{chapter.name}) | `{chapter.profile}` "
-            f"| {'record' if chapter.recorded else 'trained by this build'} | {lines['runs']} | {lines['core time']} "
-            f"| {lines['memory']} | {lines['trained on']}; {lines['versions'].rsplit(';', 1)[0]} |"
+            f"| [{notebooks.title(chapter.name)}](chapters/{chapter.name}) | {code(chapter.profile)} "
+            f"| {source} | {lines['runs']} | {lines['core time']} "
+            f"| {lines['memory']} | {lines['trained on']}; {lines['versions']} |"
         )
     verified = [text for chapter_profile in dict.fromkeys(c.profile for c in requested) if (text := _verified(chapter_profile))]
     last = "\n".join(verified) or "This copy of the book has not been verified since it was checked out; `make verify` does it."
@@ -31,13 +35,35 @@ def _provenance(chapter: Chapter) -> dict | None:
         return None
 
 
+def verified_now(profile: str, names: list[str]) -> dict:
+    """What a verification of these chapters, made now, is a verification of: the commit, and each chapter's record and code."""
+    return {**commits.here(), "of": {name: _origin(profile, name) for name in names}}
+
+
+def _origin(profile: str, name: str) -> list[str | None]:
+    """Digests of a chapter's record and of the code that computes it; None for what is not there."""
+    record, experiment = paths.record(profile, name) / "provenance.json", PACKAGE / "chapters" / name / "experiment.py"
+    return [digest(record.read_bytes().hex()) if record.is_file() else None, module_code(experiment) if experiment.is_file() else None]
+
+
 def _verified(profile: str) -> str:
     try:
-        report = json.loads((paths.build() / "verify" / profile / "report.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        report, whole = sealed.opened((paths.build() / "verify" / profile / "report.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
         return ""
+    except (ValueError, TypeError, LookupError, AttributeError):
+        whole = False
+    if not whole:
+        return (
+            f"{code(profile)}: the report of its last verification was edited after it was made, and is not shown; "
+            "`make verify` makes a new one."
+        )
+    older = [name for name, of in report["of"].items() if of != _origin(profile, name)]
     counts: dict[str, int] = {}
     for table in report["tables"]:
         counts[table["verdict"]] = counts.get(table["verdict"], 0) + 1
-    listed = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-    return f"`{profile}`, {report['when']}: {len(report['tables'])} tables, {listed}."
+    listed = ", ".join(f"{count} {markdown(verdict)}" for verdict, count in sorted(counts.items()))
+    at = "" if report["commit"] == "unknown" else f", at commit {code(report['commit'][:10])}"
+    at += " with uncommitted changes" * (report["dirty"] and bool(at))
+    since = f" **Of an older record, or of older code: {', '.join(map(code, older))}.**" if older else ""
+    return f"{code(profile)}, {markdown(report['when'])}{at}: {len(report['tables'])} tables, {listed}.{since}"

@@ -63,8 +63,9 @@ def changed_claims(provenance: dict) -> dict[str, str]:
 
 def changed_code(provenance: dict) -> list[str]:
     """What of the rule, the quantities and the notebook is not as it was when the record with this `provenance` was made."""
-    now = code(provenance["chapter"])
-    return [name for name, value in provenance.get("judged_by", {}).items() if now.get(name) != value]
+    was = provenance.get("judged_by", {})  # an older record holds none
+    now = code(provenance["chapter"]) if was else {}
+    return [name for name, value in was.items() if now.get(name) != value]
 
 
 def difference(was: dict, now: dict) -> str:
@@ -77,6 +78,6 @@ def difference(was: dict, now: dict) -> str:
         for name in dict.fromkeys([*a, *b]):
             x, y = a.get(name), b.get(name)
             numbers = isinstance(x, float) and isinstance(y, float)
-            if x != y and not (numbers and (math.isclose(x, y, rel_tol=EQUAL, abs_tol=1e-12) or math.isnan(x) and math.isnan(y))):
+            if x != y and not (numbers and (math.isclose(x, y, rel_tol=EQUAL, abs_tol=1e-12) or (math.isnan(x) and math.isnan(y)))):
                 return f"{name} recorded {x}, judged {y} on the same table ({a.get('setting')})"
     return ""

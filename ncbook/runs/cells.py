@@ -30,7 +30,9 @@ def cell_function(function, visited: set) -> list:
             f"{function.__qualname__} keeps {', '.join(function.__code__.co_freevars)} from around it; pass it as a parameter."
         )
     parts = [module_code(file) for file in files_of(imports_of(tree), ours=False)]
-    around = {node.id for decorator in tree.body[0].decorator_list for node in ast.walk(decorator) if isinstance(node, ast.Name)}
+    around = {
+        node.id for decorator in getattr(tree.body[0], "decorator_list", []) for node in ast.walk(decorator) if isinstance(node, ast.Name)
+    }
     parts += [without_docstrings(tree), repr((function.__defaults__, function.__kwdefaults__))]
     for name in sorted(_globals_read(function.__code__) | around):
         if name not in function.__globals__:
@@ -41,7 +43,7 @@ def cell_function(function, visited: set) -> list:
         if callable(value):
             value = inspect.unwrap(value)  # of its decorators, whose names are in its source
         home = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
-        if not (isinstance(value, types.ModuleType) or callable(value) and hasattr(value, "__qualname__")):
+        if not (isinstance(value, types.ModuleType) or (callable(value) and hasattr(value, "__qualname__"))):
             raise InputError(
                 f"{function.__qualname__} reads the notebook's variable {name!r}, which no run key sees; pass it as a parameter."
             )

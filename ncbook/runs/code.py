@@ -15,7 +15,9 @@ from ncbook.runs.digest import digest
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # They say where things are, what went wrong and which runs there are; they cannot change the number that a run gives.
-NOT_RESULTS = {PACKAGE / name for name in ("errors.py", "paths.py", "renamed.py", "settings.py", "__init__.py", "runs/grid.py")}
+NOT_RESULTS = {
+    PACKAGE / name for name in ("errors.py", "paths.py", "renamed.py", "settings.py", "version.py", "__init__.py", "runs/grid.py")
+}
 
 
 def module_code(path: Path) -> str:
@@ -95,9 +97,9 @@ def _own(top: str) -> Path | None:
         spec = find_spec(top)
     except (ImportError, ValueError):  # __main__ has no spec
         return None
-    if top == "__main__" or spec is None or not spec.has_location or not spec.origin.endswith(".py"):
+    if top == "__main__" or spec is None or not spec.has_location or not (spec.origin or "").endswith(".py"):
         return None
-    place = Path(spec.origin).resolve()
+    place = Path(str(spec.origin)).resolve()
     place = place.parent if place.name == "__init__.py" else place.with_suffix("")
     installed = {"site-packages", "dist-packages"} & set(place.parts) or place.is_relative_to(Path(sysconfig.get_path("stdlib")).resolve())
     return None if installed or any(place.parent.glob("*.dist-info")) else place

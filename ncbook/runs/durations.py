@@ -83,7 +83,14 @@ def _recorded(experiment: str) -> dict[str, float]:
     for path in sorted(paths.root().glob(f"data/results/*/{experiment.partition('.')[0]}/runs.csv.gz")):
         try:
             times |= _times(path, path.stat().st_mtime_ns)
-        except (OSError, EOFError, ValueError, LookupError, TypeError, csv.Error):  # whoever reads the record for its numbers says what is wrong
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            LookupError,
+            TypeError,
+            csv.Error,
+        ):  # whoever reads the record for its numbers says what is wrong
             continue
     return times
 
@@ -97,7 +104,10 @@ def _times(path: Path, _: int) -> dict[str, float]:
 @cache
 def _shipped() -> list[tuple[str, Timed]]:
     with open(TIMED, encoding="utf-8", newline="") as file:
-        return [(row["experiment"], Timed(json.loads(row["parameters"]), _seconds(row["seconds"]), row["device"])) for row in csv.DictReader(file)]
+        return [
+            (row["experiment"], Timed(json.loads(row["parameters"]), _seconds(row["seconds"]), row["device"]))
+            for row in csv.DictReader(file)
+        ]
 
 
 def _seconds(value) -> float:

@@ -5,12 +5,15 @@ Code counts as `ncbook.runs.code` reads it, and a function of a notebook's cell 
 
 import re
 import types
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from ncbook.errors import InputError
 from ncbook.runs.cells import cell_function
 from ncbook.runs.code import file_of, module_code
 from ncbook.runs.digest import canonical, digest
+
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn")
 
 
 def run_key(function, parameters: dict, *, device: str, code: str | None = None, instruction_set: str | None = None) -> str:
@@ -26,7 +29,7 @@ def run_key(function, parameters: dict, *, device: str, code: str | None = None,
             "code": code or code_of(function),
             "device": device,
             "instruction_set": instruction_set,
-            "torch": torch_version(),
+            "libraries": libraries(),
         }
     )
 
@@ -37,10 +40,24 @@ def name_of(function) -> str:
     return f"{module}.{function.__qualname__}".replace("<", "").replace(">", "")
 
 
-def torch_version() -> str:
-    """``major.minor`` of the installed torch, without importing it."""
+def libraries() -> dict[str, str]:
+    """``major.minor`` of the installed libraries that compute numbers, without importing one.
+
+    All of them for every run: between two minor versions a solver, a default or the order of a sum may change, in scikit-learn's support
+    vector machines and SciPy's optimisers as much as in torch. A patch release mends faults, and computes nothing again.
+    """
+    return {name: ".".join(full.split(".")[:2]) for name, full in installed().items()}
+
+
+def installed() -> dict[str, str]:
+    """The full versions of these libraries, ``none`` for one that is not installed."""
+    return {name: _version(name) for name in LIBRARIES}
+
+
+@cache  # a process keeps the versions that it started with; to ask takes a millisecond, and there are hundreds of keys
+def _version(name: str) -> str:
     try:
-        return ".".join(version("torch").split(".")[:2])
+        return version(name)
     except PackageNotFoundError:
         return "none"
 

@@ -71,7 +71,7 @@ def finished(planned: list[Run]) -> Table:
     """The table of finished runs, in the order of the plan, and what they took; an `InputError` where one is not in the store."""
     tables, infos = [], []
     for run in planned:
-        stored = store.read(run.experiment, run.key)
+        stored = run.stored()
         if stored is None:
             raise InputError(f"{run} is not in the store; run the sweep first.")
         table, info = stored

@@ -26,7 +26,8 @@ from ncbook import settings
 from ncbook.errors import InputError
 from ncbook.paths import runs, writable
 from ncbook.runs import store
-from ncbook.runs.key import code_of, name_of, run_key
+from ncbook.runs.digest import canonical
+from ncbook.runs.key import code_of, installed, name_of, run_key
 
 LONG = 300.0  # seconds that a run is expected to take, from which on it keeps checkpoints
 
@@ -52,6 +53,10 @@ class Run:
         rounding = self.instruction_set if self.device == "cpu" else None
         return run_key(self.function, self.parameters, device=self.device, code=self.code, instruction_set=rounding)
 
+    def stored(self) -> tuple[pd.DataFrame, dict] | None:
+        """Its table and its ``run.json``, if the store holds it: whole, and of these very parameters."""
+        return store.read(self.experiment, self.key, parameters=canonical(self.parameters), device=self.device)
+
     def __str__(self) -> str:
         return f"{self.experiment}({', '.join(f'{k}={v!r}' for k, v in self.parameters.items())})"
 
@@ -68,7 +73,9 @@ class SweepError(RuntimeError):
         super().__init__(f"{len(failures)} of {total} runs failed; the others are kept. " + "".join(lines).rstrip())
 
 
-def call(pickled: bytes, parameters: dict, device: str, code: str | None = None, checkpoints: Path | None = None) -> tuple[str | None, dict]:
+def call(
+    pickled: bytes, parameters: dict, device: str, code: str | None = None, checkpoints: Path | None = None
+) -> tuple[str | None, dict]:
     """Compute one run in this process: the table as CSV, and what it took; or None, and its ``error`` and ``log``.
 
     Importable under spawn and by other executors, and it returns texts only: whatever an experiment raises or returns, and whether or not
@@ -92,6 +99,7 @@ def call(pickled: bytes, parameters: dict, device: str, code: str | None = None,
     took = {
         "seconds": round(time.perf_counter() - start, 3),
         "peak_memory_mb": round(peak / 2**20),
+        **{name.replace("-", "_"): full for name, full in installed().items()},
         "torch": str(torch.__version__),  # it is no plain text: unpickling it would import torch
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -145,7 +153,7 @@ def _text(table, parameters: dict) -> str:
 def missing(planned: list[Run]) -> list[Run]:
     """The runs that the store does not hold yet, each once."""
     unique = {(run.experiment, run.key): run for run in planned}
-    return [run for (experiment, key), run in unique.items() if store.read(experiment, key) is None]
+    return [run for run in unique.values() if run.stored() is None]
 
 
 def time_limit(planned: list[Run]) -> float:
@@ -216,7 +224,12 @@ def _keep(run: Run, future, timeout: float | None) -> tuple[str, str] | None:
         if text is None:  # it would fail again in the same way
             shutil.rmtree(store.checkpoints(run.experiment, run.key), ignore_errors=True)
             return info["error"], info["log"]
-        store.write(run.experiment, run.key, text, {"parameters": run.parameters, "device": run.device, **info})
+        store.write(
+            run.experiment,
+            run.key,
+            text,
+            {"parameters": canonical(run.parameters), "device": run.device, "instruction_set": run.instruction_set, **info},
+        )
         shutil.rmtree(store.checkpoints(run.experiment, run.key), ignore_errors=True)
     except TimeoutError:
         return f"it ran past its time limit of {timeout:g} s", ""

@@ -1,18 +1,19 @@
 """The table store: one folder a finished run, ``data/runs/<experiment>/<key>/`` with ``table.csv`` and ``run.json``.
 
 A run is there completely or not at all: it is written aside and renamed, and read only when its checksum, over both files, holds.
+``run.json`` also says whose run it is (experiment, key, parameters, device), so that one put into the place of another is not read either.
 """
 
 import hashlib
 import io
 import json
-import os
 import shutil
 from pathlib import Path
 from uuid import uuid4
 
 import pandas as pd
 
+from ncbook import durable
 from ncbook.errors import InputError
 from ncbook.paths import runs
 
@@ -44,9 +45,12 @@ def from_csv(text: str) -> pd.DataFrame:
     return pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""], low_memory=False, **EXACT)
 
 
-def read(experiment: str, key: str) -> tuple[pd.DataFrame, dict] | None:
-    """A finished run's table and its ``run.json``; ``None`` when it is not there or not whole, so that it is computed again."""
-    if found := _read(folder(experiment, key)):
+def read(experiment: str, key: str, **expected) -> tuple[pd.DataFrame, dict] | None:
+    """A finished run's table and its ``run.json``; ``None`` when it is not there, not whole or another run, so that it is computed again.
+
+    `expected` are fields of ``run.json``, such as ``parameters``, that must be these.
+    """
+    if found := _read(folder(experiment, key), **expected):
         text, info = found
         try:
             return from_csv(text), info
@@ -55,28 +59,35 @@ def read(experiment: str, key: str) -> tuple[pd.DataFrame, dict] | None:
     return None
 
 
-def _read(here: Path) -> tuple[str, dict] | None:
-    """The CSV and the ``run.json`` of a folder, when the checksum over both holds."""
+def _read(here: Path, **expected) -> tuple[str, dict] | None:
+    """The CSV and the ``run.json`` of a folder, when the checksum over both holds and the run is the one that belongs there."""
+    expected |= {"experiment": here.parent.name, "key": here.name}
     try:
         info = json.loads((here / "run.json").read_text(encoding="utf-8"))
         text = (here / "table.csv").read_bytes().decode()
-        return (text, info) if info.pop("sha256") == _checksum(text, info) else None
+        whole = info.pop("sha256") == _checksum(text, info)
+        return (text, info) if whole and all(_same(info[name], value) for name, value in expected.items()) else None
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
 
+def _same(first, second) -> bool:
+    """Whether two values are one in JSON, where ``1``, ``1.0`` and ``true`` are three."""
+    return json.dumps(first, sort_keys=True) == json.dumps(second, sort_keys=True)
+
+
 def write(experiment: str, key: str, text: str, info: dict) -> None:
     """Keep a finished run: its table as `to_csv` wrote it. Two processes that finish the same run keep one of the two, whole."""
-    target = folder(experiment, key)
+    target, info = folder(experiment, key), {**info, "experiment": experiment, "key": key}
     aside = target.with_name(f".{key}-{uuid4().hex[:8]}")
     aside.mkdir(parents=True)
     try:
-        durable_write(aside / "table.csv", text.encode())
-        durable_write(aside / "run.json", (json.dumps({**info, "sha256": _checksum(text, info)}, indent=1) + "\n").encode())
+        durable.write(aside / "table.csv", text.encode())
+        durable.write(aside / "run.json", (json.dumps({**info, "sha256": _checksum(text, info)}, indent=1) + "\n").encode())
         try:
             aside.rename(target)
-        except OSError:  # there is one already: kept by another process a moment ago, or not whole
-            if read(experiment, key) is None:
+        except OSError:  # there is one already: kept by another process a moment ago, or not whole, or of another run
+            if read(experiment, key, **{name: info[name] for name in ("parameters", "device") if name in info}) is None:
                 shutil.rmtree(target)
                 aside.rename(target)
     finally:
@@ -107,11 +118,3 @@ def merge(source: Path) -> tuple[int, int, list[Path]]:
 
 def _checksum(text: str, info: dict) -> str:
     return hashlib.sha256((json.dumps(info, sort_keys=True) + text).encode()).hexdigest()
-
-
-def durable_write(path: Path, content: bytes) -> None:
-    """Write a new file and wait until the disk has it: a rename that outlives the content would be half a run."""
-    with open(path, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())

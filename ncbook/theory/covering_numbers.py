@@ -45,7 +45,7 @@ def greedy_net(distances: Tensor, radius: float) -> int:
     near = (distances <= radius).cpu().numpy()
     covered, size = ~near.any(1), 0  # nothing is covered; a point covers itself
     for i in range(len(near)):
-        if not covered[i]:
+        if not covered[i]:  # type: ignore[index]
             covered, size = covered | near[i], size + 1
     return size
 

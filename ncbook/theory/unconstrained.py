@@ -53,7 +53,7 @@ def minimise(
         vectors = flat.reshape(2, classes, dimension)
         lengths = np.linalg.norm(vectors, axis=2, keepdims=True)
         units = vectors / lengths
-        value, *gradients = log_loss(*units, scale)
+        value, *gradients = log_loss(units[0], units[1], scale)
         gradient = np.stack(gradients)
         gradient = (gradient - (gradient * units).sum(2, keepdims=True) * units) / lengths  # along the sphere
         return value / scale, gradient.ravel() / scale
@@ -64,4 +64,4 @@ def minimise(
         flat = minimize(objective, free.ravel(), args=(scale,), jac=True, method="L-BFGS-B", options=options).x
         free = flat.reshape(2, classes, dimension)
         free /= np.linalg.norm(free, axis=2, keepdims=True)
-        yield scale, float(np.exp(log_loss(*free, scale)[0])), free[0].copy(), free[1].copy()
+        yield scale, float(np.exp(log_loss(free[0], free[1], scale)[0])), free[0].copy(), free[1].copy()

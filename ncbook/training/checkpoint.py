@@ -2,8 +2,12 @@
 
 `train` puts down the network at every epoch that it hands over for a measurement, and all that it needs to go on. When the run starts again it
 hands over those networks once more, in order, so that the experiment measures them as before and needs no code for it; then it trains on.
+
+A file begins with a checksum of its content and of whose it is: run, training and epoch. It is checked before anything is loaded; with
+one file that is damaged, or was another's, the training begins again.
 """
 
+import hashlib
 import io
 import os
 import shutil
@@ -31,9 +35,12 @@ def kept_in(folder: Path | str | None) -> Iterator[None]:
 
 
 class Checkpoint:
-    """What one training puts down, and finds again. Where nothing is kept, it does nothing."""
+    """What one training puts down, and finds again. Where nothing is kept, it does nothing.
 
-    def __init__(self, model: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator):
+    A training may have no `optimiser`, or draw from no `generator`.
+    """
+
+    def __init__(self, model: nn.Module, optimiser: torch.optim.Optimizer | None = None, generator: torch.Generator | None = None):
         trainings = _run.get()
         self.folder = next(trainings) if trainings else None
         self.model, self.optimiser, self.generator = model, optimiser, generator
@@ -52,7 +59,8 @@ class Checkpoint:
         """Bring network, optimiser and generator to where training was: its state there, or None where it begins."""
         if self.latest is None:
             return None
-        self.optimiser.load_state_dict(self.latest["optimiser"])
+        if self.optimiser:
+            self.optimiser.load_state_dict(self.latest["optimiser"])
         if self.latest["state"]["epoch"] in self.measured:  # as `states` left it: the measurement may have drawn from the generator
             return self.latest["state"]
         return self._restore(self.latest)
@@ -61,12 +69,12 @@ class Checkpoint:
         """Put down where training is, if it is handed over for a measurement or `EVERY` seconds have gone by."""
         if self.folder is None or not (measured or time.monotonic() - self.written > EVERY):
             return
-        here = {"state": state, "model": self.model.state_dict(), "generator": self.generator.get_state()}
+        here = {"state": state, "model": self.model.state_dict(), "generator": self.generator and self.generator.get_state()}
         self.measured = self.measured + [state["epoch"]] * measured
         try:
             if measured:
                 self._write(f"epoch-{state['epoch']}", here)
-            self._write("latest", {**here, "optimiser": self.optimiser.state_dict(), "measured": self.measured})
+            self._write("latest", {**here, "optimiser": self.optimiser and self.optimiser.state_dict(), "measured": self.measured})
         except OSError:  # a full disk: the run itself needs none of this
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = None
@@ -74,7 +82,8 @@ class Checkpoint:
 
     def _restore(self, saved: dict) -> dict:
         self.model.load_state_dict(saved["model"])
-        self.generator.set_state(saved["generator"].cpu())
+        if self.generator:
+            self.generator.set_state(saved["generator"].cpu())
         return saved["state"]
 
     def _write(self, name: str, saved: dict) -> None:
@@ -83,13 +92,23 @@ class Checkpoint:
         buffer = io.BytesIO()
         torch.save(saved, buffer)
         aside = self.folder / f".{name}-{os.getpid()}"
-        aside.write_bytes(buffer.getbuffer())
+        aside.write_bytes(self._checksum(name, buffer.getbuffer()) + buffer.getbuffer())
         aside.replace(self.folder / f"{name}.pt")
 
     def _read(self, name: str) -> dict | None:
         if self.folder is None:
             return None
-        try:  # tensors and plain values only: nothing in the file is executed
-            return torch.load(self.folder / f"{name}.pt", weights_only=True, map_location=next(self.model.parameters()).device)
+        try:
+            held = memoryview((self.folder / f"{name}.pt").read_bytes())
+            if held[:32] != self._checksum(name, held[32:]):
+                return None
+            # tensors and plain values only: nothing in the file is executed
+            return torch.load(io.BytesIO(held[32:]), weights_only=True, map_location=next(self.model.parameters()).device)
         except Exception:  # noqa: BLE001 - whatever is wrong with a checkpoint, training from the start is right
             return None
+
+    def _checksum(self, name: str, content: memoryview) -> bytes:
+        """32 bytes. The last parts of the folder's path are experiment, key and number of the training."""
+        found = hashlib.sha256("/".join((*self.folder.parts[-3:], name, "")).encode())
+        found.update(content)
+        return found.digest()

@@ -1,6 +1,6 @@
 """One training loop: SGD with momentum, stopping at the epochs where something is to be measured."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from math import cos, pi
@@ -22,7 +22,7 @@ def squared_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return nn.functional.mse_loss(logits, nn.functional.one_hot(labels, logits.shape[1]).to(logits.dtype))
 
 
-LOSSES = {"cross_entropy": nn.functional.cross_entropy, "squared": squared_loss}
+LOSSES: dict[str, Callable] = {"cross_entropy": nn.functional.cross_entropy, "squared": squared_loss}
 
 # The learning rate's factor when a share t in [0, 1) of the epochs is done.
 SCHEDULES = {
@@ -88,8 +88,10 @@ def train(
     stops = set(measurement_epochs(epochs) if measure_at is None else measure_at)
     forward = torch.compile(model) if compiled else model
     cast = torch.autocast(dataset.train.labels.device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
-    settings = {"lr": learning_rate, "momentum": momentum, "weight_decay": weight_decay}
-    optimiser = torch.optim.SGD(model.parameters(), **settings, fused=True)  # one pass over each parameter: a fifth less time for small networks
+    settings: dict = {"lr": learning_rate, "momentum": momentum, "weight_decay": weight_decay}
+    optimiser = torch.optim.SGD(
+        model.parameters(), **settings, fused=True
+    )  # one pass over each parameter: a fifth less time for small networks
     checkpoint = Checkpoint(model, optimiser, generator)
 
     for state in checkpoint.states():
@@ -101,7 +103,7 @@ def train(
         checkpoint.save(asdict(state), measured=True)
         yield state
     epoch, terminal = state.epoch, state.terminal_epoch
-    while epoch < (end := epochs if None in (terminal, terminal_epochs) else min(epochs, terminal + terminal_epochs)):
+    while epoch < (end := epochs if terminal is None or terminal_epochs is None else min(epochs, terminal + terminal_epochs)):
         epoch += 1
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * SCHEDULES[schedule]((epoch - 1) / epochs)

@@ -86,5 +86,5 @@ def takes_recipe(experiment: Callable) -> Callable:
         settings = {name: value for name, value in parameters.items() if name in names}
         return experiment(Recipe(**settings), **{name: value for name, value in parameters.items() if name not in names})
 
-    flat.__signature__ = signature(experiment).replace(parameters=[*recipe, *own])
+    flat.__signature__ = signature(experiment).replace(parameters=[*recipe, *own])  # type: ignore[attr-defined]
     return flat

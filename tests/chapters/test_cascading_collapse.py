@@ -20,9 +20,7 @@ def profiles(train: list[list[float]], test=None, *, column="variance_ratio", te
     for split, curves in (("train", train), ("test", train if test is None else test)):
         for epoch, values in zip(EPOCHS, curves, strict=True):
             known = terminal if epoch >= terminal else math.nan
-            rows += [
-                {"split": split, "epoch": epoch, "depth": start + i, column: v, "terminal_epoch": known} for i, v in enumerate(values)
-            ]
+            rows += [{"split": split, "epoch": epoch, "depth": start + i, column: v, "terminal_epoch": known} for i, v in enumerate(values)]
     return pd.DataFrame(rows).sample(frac=1, random_state=0)
 
 
@@ -148,7 +146,7 @@ SMALL |= {"loss": "cross_entropy", "learning_rate": 0.05, "weight_decay": 1e-3}
 SMALL |= {"schedule": "cosine", "augment": None, "precision": "float32"}
 
 
-@pytest.mark.parametrize("model, taps", [("mlp_deep", 8 * 2), ("cnn_deep", 6 * 4), ("resnet_small", 7 * 4)])
+@pytest.mark.parametrize(("model", "taps"), [("mlp_deep", 8 * 2), ("cnn_deep", 6 * 4), ("resnet_small", 7 * 4)])
 def test_one_tiny_run(model, taps):
     table = experiment(**grid(dataset="digits", model=model, seeds=1, **SMALL)[0])
     epochs = sorted(table.epoch.unique())

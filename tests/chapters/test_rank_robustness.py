@@ -17,8 +17,9 @@ from ncbook.data.patches import data_stable_rank, draw
 from ncbook.errors import InputError
 from ncbook.metrics.rank import entropy_rank, from_gram, numerical_rank, ranks, singular_values, stable_rank
 from ncbook.models.networks import build_model
-from ncbook.models.patch_cnn import accuracy, descend, huberised_relu
+from ncbook.models.patch_cnn import accuracy, huberised_relu
 from ncbook.seeds import child_generator
+from ncbook.training.patch_descent import descend
 
 # ranks
 
@@ -249,7 +250,7 @@ def rows(
 ):
     """One seed's rows of one arm: filters before and after, and patches."""
     fixed = {"patterns": patterns, "samples": samples, "dimension": 500, "background": 1, "power": 3.0, "noise": NOISES}
-    counts = {name: count for name in q.COUNTS} | {"rank_above_0.3": [4] * 5}
+    counts = dict.fromkeys(q.COUNTS, count) | {"rank_above_0.3": [4] * 5}
     start = {**fixed, "train_loss": 0.69, "test_accuracy": 0.5, "one_direction": 0.4, "chosen_at_start": 0.3} | {
         n: [80] * 5 for n in q.COUNTS
     }
@@ -371,7 +372,7 @@ def test_directions():
     assert found["chosen_at_start"] == pytest.approx([(9 + 1.25 + 0.01) / along], rel=1e-5)
 
 
-@pytest.mark.parametrize("model, layers", [("two_layer", 1), ("cnn", 3)])
+@pytest.mark.parametrize(("model", "layers"), [("two_layer", 1), ("cnn", 3)])
 def test_tiny_run_on_images(model, layers):
     (run,) = chapter.images_grid(dataset=["digits"], model=[model], seeds=1, **REAL)
     table = chapter.images(**run)

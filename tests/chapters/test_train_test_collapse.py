@@ -64,11 +64,11 @@ def test_train_and_test_columns_agree_where_they_must():
     assert states.train.equals(states.test) and states.train.isna().tolist() == [True, False, False]
 
 
-@pytest.mark.parametrize("changes, says", [({"loss": ["hinge"]}, "cross_entropy"), ({"equal": "time"}, "'steps' or equal 'epochs'")])
+@pytest.mark.parametrize(("changes", "says"), [({"loss": ["hinge"]}, "cross_entropy"), ({"equal": "time"}, "'steps' or equal 'epochs'")])
 def test_a_grid_of_unknown_things_is_refused(changes, says):
     with pytest.raises(InputError, match=says):
         grid(**{**parameters_of("train_test_collapse"), **changes})
 
 
 def test_the_table_that_the_claims_name_is_there():
-    assert TABLES == {"collapse": (experiment, grid)}
+    assert {"collapse": (experiment, grid)} == TABLES

@@ -62,7 +62,7 @@ def test_balance_and_interpolation_leave_the_features_no_room():
     z = w[0] @ before
     assert torch.allclose(w[1] @ z, one_hot)
     assert torch.allclose(z, torch.linalg.pinv(w[1]) @ one_hot)
-    means = torch.stack([z.T[LABELS == c].mean(0) for c in range(4)])
+    means = torch.stack([z.T[c == LABELS].mean(0) for c in range(4)])
     assert (z.T - means[LABELS]).norm().item() == pytest.approx(0, abs=1e-12)
     assert condition(means, 4).item() == pytest.approx(condition(w[1], 4).item(), rel=1e-10)
     kappa = condition(w[1], 4).item()
@@ -84,7 +84,7 @@ def test_kantorovichs_inequality_holds_and_is_reached(kappa):
 
 
 def variances(z):
-    means = torch.stack([z[LABELS == c].mean(0) for c in range(4)])
+    means = torch.stack([z[c == LABELS].mean(0) for c in range(4)])
     return (z - means[LABELS]).square().sum(1).mean().item(), (means - means.mean(0)).square().sum(1).mean().item()
 
 
@@ -375,11 +375,32 @@ def test_nonlinear_depth():
 # --- the experiment -------------------------------------------------------------------------------------------------------------------
 
 PARAMETERS = {
-    "dataset": ["digits"], "model": ["mlp"], "linear_layers": [1, 3], "nonlinear_layers": 1, "width": 16, "train_size": 20, "batch_size": 20, "epochs": 6,
-    "measurements": 2, "learning_rate": 0.2, "momentum": 0.9, "weight_decay": 2e-3, "weight_decay_beside": 1e-3, "linear_layers_beside": 2,
-    "schedule": "constant", "precision": "float32", "nonlinear_depths": [1, 2], "weight_decay_total": 6e-3, "assumed_nonlinear_layers": 1,
-    "assumed_train_size": 10, "assumed_width": 16, "assumed_epochs": 5, "assumed_learning_rate": 0.1, "assumed_weight_decay": 1e-3, "seeds": 2,
-}  # fmt: skip
+    "dataset": ["digits"],
+    "model": ["mlp"],
+    "linear_layers": [1, 3],
+    "nonlinear_layers": 1,
+    "width": 16,
+    "train_size": 20,
+    "batch_size": 20,
+    "epochs": 6,
+    "measurements": 2,
+    "learning_rate": 0.2,
+    "momentum": 0.9,
+    "weight_decay": 2e-3,
+    "weight_decay_beside": 1e-3,
+    "linear_layers_beside": 2,
+    "schedule": "constant",
+    "precision": "float32",
+    "nonlinear_depths": [1, 2],
+    "weight_decay_total": 6e-3,
+    "assumed_nonlinear_layers": 1,
+    "assumed_train_size": 10,
+    "assumed_width": 16,
+    "assumed_epochs": 5,
+    "assumed_learning_rate": 0.1,
+    "assumed_weight_decay": 1e-3,
+    "seeds": 2,
+}
 
 
 def test_grids():
@@ -406,8 +427,18 @@ def test_a_tiny_run():
 @pytest.mark.parametrize("layers", [2, 5])
 def test_the_corollaries_on_a_trained_network(layers):
     """Within 2% (root), below the bounds, and at the law's rate within 10%; the labels are fitted first."""
-    parameters = {**PARAMETERS, "linear_layers": [layers], "nonlinear_layers": 3, "width": 64, "train_size": 100, "batch_size": 100, "epochs": 800,
-                  "measurements": 9, "weight_decay": 1.6e-3, "seeds": 1}  # fmt: skip
+    parameters = {
+        **PARAMETERS,
+        "linear_layers": [layers],
+        "nonlinear_layers": 3,
+        "width": 64,
+        "train_size": 100,
+        "batch_size": 100,
+        "epochs": 800,
+        "measurements": 9,
+        "weight_decay": 1.6e-3,
+        "seeds": 1,
+    }
     table = chapter.experiment(**{**chapter.heads_grid(**parameters)[0], "seed": 2000})
     end = table[table.epoch == 800].set_index("layer")
     assert end.train_error.iloc[0] == 0

@@ -123,7 +123,7 @@ def test_the_verdict_is_what_the_interval_says():
         assert mirrored.p_for == pytest.approx(part.p_for)
         assert mirrored.high == pytest.approx(-part.low)
         within = rule.judge_part(values, test="equivalent", threshold=0.0, margin=1.0)
-        assert (rule.combine([within], "all") == "supported") == (-1 < within.low and within.high < 1)
+        assert (rule.combine([within], "all") == "supported") == (within.low > -1 and within.high < 1)
 
 
 def test_an_interval_against_the_table_of_students_distribution():

@@ -49,7 +49,7 @@ def test_the_test_split_is_optional_and_nothing_needs_gradients():
 
 
 @pytest.mark.parametrize(
-    "call, says",
+    ("call", "says"),
     [
         (lambda x, y: layer_table(lambda x: {"h": x / 0}, batches((x, y), 50), num_classes=4), "layer h: .*NaN"),
         (lambda x, y: layer_table(lambda x: {"h": 0 * x}, batches((x, y), 50), num_classes=4), "layer h: .*coincide"),

@@ -15,7 +15,7 @@ SHAPES = {"mlp": (1, 8, 8), "mlp_plain": (3, 5, 5), "mlp_wide": (1, 1, 64), "mlp
 SHAPES |= {"two_layer": (3, 16, 13), "cnn": (3, 12, 12), "cnn_deep": (1, 8, 8), "resnet_small": (3, 9, 9), "resnet18": (3, 16, 16)}
 
 
-@pytest.mark.parametrize("name, shape", SHAPES.items())
+@pytest.mark.parametrize(("name", "shape"), SHAPES.items())
 def test_every_layer_agrees_with_running_the_blocks_by_hand(name, shape):
     network = build_model(name, shape, 7, generator=generator()).eval()
     x = torch.randn(4, *shape, generator=generator(1))
@@ -84,7 +84,7 @@ def test_without_bias_a_linear_mlp_is_the_product_of_its_weights():
 
 
 @pytest.mark.parametrize(
-    "call, says",
+    ("call", "says"),
     [
         (lambda: build_model("mpl", (1, 8, 8), 10, generator=generator()), "did you mean 'mlp'"),
         (lambda: build_model("resnet18", (1, 4, 4), 10, generator=generator()), "at least 8"),

@@ -137,6 +137,16 @@ def test_the_real_chapter_has_its_figures_captions_and_verdicts(built, folder):
 
 
 @pytest.mark.slow
+def test_results_that_were_edited_are_made_again(built, folder):
+    path = folder / REAL / "verdicts.json"
+    whole = path.read_text()
+    path.write_text(whole.replace("not measured", "supported"))
+    done = built.ncbook("run", REAL, "--profile", "tiny")
+    assert f"{REAL} (tiny): executed" in done.stderr and "training" not in done.stderr
+    assert path.read_text() == whole
+
+
+@pytest.mark.slow
 def test_the_same_tables_whatever_jobs_is(built, tmp_path, monkeypatch):
     """The real experiment again, in another checkout and two runs at a time: byte for byte the same."""
     first = {p.relative_to(built.root): p.read_bytes() for p in (built.root / "data" / "runs").rglob("table.csv")}

@@ -48,7 +48,9 @@ def test_show_leaves_svg_png_and_csv_and_displays_what_the_build_needs(displayed
     cell = {"metadata": {}, "outputs": [{"data": json.loads(json.dumps(bundle))}]}
     assert _caption(cell) == "a-figure" and FIGURE_MIME not in cell["outputs"][0]["data"]
     assert cell["metadata"]["mystnb"]["image"]["alt"] == f"2 line plots. {caption}"
-    assert cell["metadata"]["mystnb"]["figure"]["caption"].startswith("NC1 against epoch. It falls. (") and "a-figure.csv" in str(cell["metadata"])
+    assert cell["metadata"]["mystnb"]["figure"]["caption"].startswith(
+        "NC1 against epoch\\. It falls\\. ({download}"
+    ) and "a-figure.csv" in str(cell["metadata"])
 
 
 def test_the_same_data_gives_the_same_bytes(displayed, table, tmp_path):
@@ -103,7 +105,12 @@ def test_facets_give_each_panel_its_own_rows():
 def test_multiples_have_a_row_a_setting_and_a_column_a_quantity():
     table = pd.DataFrame({"data": ["a", "b"], "loss": ["l", "l"], "v": [1, 2], "w": [3, 4]})
     _, triples = figures.multiples(table, rows=["data", "loss"], columns={"v": "V", "w": "W"})
-    assert [(ax.get_title(), ax.get_ylabel(), part[column].tolist()) for ax, part, column in triples] == [("V", "a", [1]), ("W", "", [3]), ("", "b", [2]), ("", "", [4])]
+    assert [(ax.get_title(), ax.get_ylabel(), part[column].tolist()) for ax, part, column in triples] == [
+        ("V", "a", [1]),
+        ("W", "", [3]),
+        ("", "b", [2]),
+        ("", "", [4]),
+    ]
 
 
 def test_the_alt_text_says_what_kind_of_figure_it_is(table):
@@ -114,17 +121,24 @@ def test_the_alt_text_says_what_kind_of_figure_it_is(table):
     figures.splits(axes[0][1], table, "epoch", "nc1")
     assert kind(figure) == "2 line plots"  # they have nothing in common
     _, axes = figures.panels(1, 1)
-    mesh, drawn = figures.layer_map(axes[0][0], table.assign(depth=table.epoch + 1), "nc1")
+    _, drawn = figures.layer_map(axes[0][0], table.assign(depth=table.epoch + 1), "nc1")
     assert kind(axes[0][0].figure) == "1 map against epoch"
     assert drawn.shape == (3, 3) and drawn.loc[1, 0] == pytest.approx(-1) and drawn.loc[3].isna().tolist() == [True, True, False]
 
 
 def test_intervals_are_drawn_from_the_top_and_controls_look_different():
     _, axes = figures.panels(1, 1)
-    table = pd.DataFrame({"arm": ["a", "b"], "estimate": [1.0, 2.0], "low": [0.5, 1.0], "high": [2.0, 3.0], "control": [False, True], "p": ["p = 1", ""]})
+    table = pd.DataFrame(
+        {"arm": ["a", "b"], "estimate": [1.0, 2.0], "low": [0.5, 1.0], "high": [2.0, 3.0], "control": [False, True], "p": ["p = 1", ""]}
+    )
     figures.intervals(axes[0][0], table, name="arm", note="p")
     lines = axes[0][0].lines
-    assert [line.get_xdata().tolist() if hasattr(line.get_xdata(), "tolist") else list(line.get_xdata()) for line in lines] == [[0.5, 2.0], [1.0], [1.0, 3.0], [2.0]]
+    assert [line.get_xdata().tolist() if hasattr(line.get_xdata(), "tolist") else list(line.get_xdata()) for line in lines] == [
+        [0.5, 2.0],
+        [1.0],
+        [1.0, 3.0],
+        [2.0],
+    ]
     assert lines[0].get_color() == lines[1].get_color() != lines[2].get_color()
     assert [text.get_text() for text in axes[0][0].get_yticklabels()] == ["a", "b"] and axes[0][0].get_ylim()[0] > axes[0][0].get_ylim()[1]
 

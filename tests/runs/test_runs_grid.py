@@ -18,7 +18,9 @@ CHAPTER = {"dataset": ["digits", "mnist"], "width": [4, 8], "seeds": 2, "unused"
 def test_the_first_axis_varies_slowest_and_the_seed_fastest():
     runs = expand(experiment, CHAPTER, over=["dataset", "width"])
     assert [(r["dataset"], r["width"], r["seed"]) for r in runs] == [(d, w, s) for d in ("digits", "mnist") for w in (4, 8) for s in (0, 1)]
-    assert all(list(run) == ["dataset", "width", "seed"] for run in runs)  # in the order of the signature; a default that nobody sets stays one
+    assert all(
+        list(run) == ["dataset", "width", "seed"] for run in runs
+    )  # in the order of the signature; a default that nobody sets stays one
 
 
 def test_one_value_in_the_place_of_a_list():
@@ -33,7 +35,11 @@ def test_what_is_given_comes_before_what_the_chapter_declares_and_an_arm_before_
 def test_arms_are_parameters_that_change_together():
     arms = [{"width": 4, "rate": 0.1}, {"width": 8, "rate": 0.01}]
     runs = expand(experiment, CHAPTER, over=["dataset", arms])
-    assert [(r["dataset"], r["width"], r["rate"], r["seed"]) for r in runs[:3]] == [("digits", 4, 0.1, 0), ("digits", 4, 0.1, 1), ("digits", 8, 0.01, 0)]
+    assert [(r["dataset"], r["width"], r["rate"], r["seed"]) for r in runs[:3]] == [
+        ("digits", 4, 0.1, 0),
+        ("digits", 4, 0.1, 1),
+        ("digits", 8, 0.01, 0),
+    ]
     assert len(runs) == 8
 
 
@@ -44,7 +50,7 @@ def test_seeds_may_be_something_else():
 
 
 @pytest.mark.parametrize(
-    "parameters, over, given, says",
+    ("parameters", "over", "given", "says"),
     [
         ({"width": 4, "seeds": 1}, ["dataset"], {}, "is to run over 'dataset'"),
         ({"width": 4, "seeds": 1}, [], {}, "takes 'dataset', which neither"),

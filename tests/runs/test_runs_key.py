@@ -159,7 +159,7 @@ def test_seeds_and_profile_and_back(monkeypatch):
     assert quick(seeds=5) == five
 
 
-def test_device_torch_and_data_count(monkeypatch, tmp_path):
+def test_device_libraries_and_data_count(monkeypatch, tmp_path):
     def f(*, dataset, device):
         return None
 
@@ -172,9 +172,14 @@ def test_device_torch_and_data_count(monkeypatch, tmp_path):
     given = {"dataset": "folder:mine"}
     cpu = key.run_key(f, given, device="cpu")
     assert cpu == key.run_key(f, given, device="cpu") != key.run_key(f, given, device="cuda")
-    monkeypatch.setattr(key, "version", lambda name: "9.9.1+cu130")
-    assert key.run_key(f, given, device="cpu") != cpu
-    assert key.torch_version() == "9.9"
+    here = key.installed()
+    assert set(here) == {"torch", "numpy", "scipy", "scikit-learn"} and "none" not in here.values()
+    for library in here:
+        major, minor, *patch = here[library].split(".")
+        monkeypatch.setattr(key, "installed", lambda changed=here | {library: f"{major}.{minor}.99+cu130"}: changed)
+        assert key.run_key(f, given, device="cpu") == cpu, library  # a patch release
+        monkeypatch.setattr(key, "installed", lambda changed=here | {library: f"{major}.99.{'.'.join(patch)}"}: changed)
+        assert key.run_key(f, given, device="cpu") != cpu, library
     monkeypatch.undo()
     monkeypatch.setenv("NCBOOK_DATA", str(tmp_path))
     assert key.run_key(f, given, device="cpu") == cpu
@@ -288,6 +293,11 @@ def test_a_function_without_source_is_refused():
     exec("def f(*, device):\n    return 1\n", space)  # noqa: S102
     with pytest.raises(InputError, match="cannot read the source of f"):
         key.code_of(space["f"])
+
+
+def test_a_helper_may_be_a_lambda():
+    f = "def f(*, n, device):\n    return double(n)\n"
+    assert cell_code("double = lambda x: 2 * x\n", f) != cell_code("double = lambda x: x + x\n", f)
 
 
 def test_defaults_count():

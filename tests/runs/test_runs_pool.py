@@ -9,6 +9,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from toy_experiments import faulty, notebook, slow, wave
@@ -16,7 +17,7 @@ from toy_experiments import faulty, notebook, slow, wave
 from ncbook import settings
 from ncbook.errors import InputError
 from ncbook.publish.parameters import parameters
-from ncbook.runs import SweepError, finish, plan, read, store, sweep
+from ncbook.runs import SweepError, finish, plan, pool, read, store, sweep
 from ncbook.runs.plan import finished
 from ncbook.runs.pool import LONG, call, missing
 
@@ -63,6 +64,26 @@ def test_tables_are_the_same_for_any_number_of_jobs_and_each_run_is_computed_onc
     assert set(alone["text"]) == {"nan"}
     assert [run["parameters"]["seed"] for run in finished(plan(wave, GRID)).runs] == [0, 1, 2, 0, 1, 2] and not alone.attrs
     assert os.environ.get("OMP_NUM_THREADS") == threads  # the notebook's own later work keeps its threads
+
+
+def test_finished_runs_that_were_exchanged_are_computed_again(home):
+    table = sweep(wave, GRID, jobs=1)
+    runs, first = plan(wave, GRID), contents(home)
+    one, two = (store.folder(run.experiment, run.key) for run in runs[:2])
+    one.rename(one.with_name("aside"))
+    two.rename(one)
+    one.with_name("aside").rename(two)
+    assert missing(runs) == runs[:2]
+    pd.testing.assert_frame_equal(sweep(wave, GRID, jobs=1), table, check_exact=True)
+    assert contents(home) == first and len(calls(home)) == 8
+
+
+def test_a_run_says_with_what_it_was_computed(home):
+    sweep(wave, GRID[:1], jobs=1)
+    (run,) = finished(plan(wave, GRID[:1])).runs
+    for name in ("torch", "numpy", "scipy", "scikit_learn", "python"):
+        assert run[name][0].isdigit() and run[name].count(".") >= 2
+    assert run["numpy"] == np.__version__ and run["key"] == plan(wave, GRID[:1])[0].key
 
 
 def test_failed_runs_lose_themselves_only_and_only_they_are_computed_again(home):
@@ -178,13 +199,36 @@ def test_the_environment_is_restored(monkeypatch):
     assert "MKL_NUM_THREADS" not in os.environ
 
 
+def test_a_budget_keeps_what_is_finished(home, monkeypatch):
+    """The budget is spent when the first two runs have ended, however long they take: the third would last a minute."""
+    real = pool.as_completed
+
+    def until_two_have_ended(waiting, timeout):
+        assert timeout == 30.0
+        ended = real(waiting)
+        yield next(ended)
+        yield next(ended)
+        raise pool.FutureTimeout
+
+    monkeypatch.setattr(pool, "as_completed", until_two_have_ended)
+    runs = plan(slow, [{"seed": s} for s in range(3)])
+    assert finish(runs, jobs=1, budget=30.0) == 2
+    assert missing(runs) == runs[2:]
+    assert not list((home / "data" / "runs").glob("*/.*-*"))
+
+
 @pytest.mark.slow
 def test_an_interrupt_keeps_what_is_finished(home):
     script = "from toy_experiments import slow; from ncbook.runs import sweep; sweep(slow, [{'seed': s} for s in range(3)], jobs=1)"
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a test run in the background was told to ignore it
     run = subprocess.Popen(
-        [sys.executable, "-c", script], env=env, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=listen  # noqa: PLW1509
+        [sys.executable, "-c", script],
+        env=env,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=listen,  # noqa: PLW1509
     )
     while len(calls(home)) < 2:
         time.sleep(0.1)

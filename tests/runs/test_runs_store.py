@@ -12,6 +12,7 @@ from ncbook.runs import store
 
 TABLE = pd.DataFrame({"epoch": [1, 2], "value": [0.1 + 0.2, float("nan")], "name": ["nan", 'a,b\n"c"']})
 INFO = {"seconds": 1.5, "device": "cpu", "parameters": {"seed": 0}}
+KEPT = INFO | {"experiment": "toy", "key": "k1"}
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def entry(home):
 def test_what_is_written_is_read_back_to_the_last_digit(entry):
     table, info = store.read("toy", "k1")
     pd.testing.assert_frame_equal(table, TABLE, check_exact=True)
-    assert info == INFO
+    assert info == KEPT
     assert store.to_csv(table) == store.to_csv(TABLE)
     assert sorted(p.name for p in entry.parent.iterdir()) == ["k1"]  # nothing is left beside it
 
@@ -47,7 +48,65 @@ def test_any_altered_byte_is_noticed(entry, name):
         file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         found = store.read("toy", "k1")
         # between the tokens of JSON a byte may turn into another blank: what is read is then still what was written
-        assert found is None or (found[1] == INFO and store.to_csv(found[0]) == store.to_csv(TABLE)), place
+        assert found is None or (found[1] == KEPT and store.to_csv(found[0]) == store.to_csv(TABLE)), place
+
+
+@pytest.fixture
+def other(entry):
+    """A second run of the same experiment."""
+    store.write("toy", "k2", store.to_csv(TABLE.head(1)), INFO | {"parameters": {"seed": 1}})
+    return store.folder("toy", "k2")
+
+
+def exchange(first: Path, second: Path) -> None:
+    aside = first.with_name("aside")
+    first.rename(aside)
+    second.rename(first)
+    aside.rename(second)
+
+
+EXCHANGED = {"folders": [""], "tables": ["table.csv"], "run.json": ["run.json"], "both files": ["table.csv", "run.json"]}
+
+
+@pytest.mark.parametrize("names", EXCHANGED.values(), ids=EXCHANGED)
+def test_two_runs_that_were_exchanged_are_not_read_and_are_replaced(entry, other, names):
+    for name in names:
+        exchange(entry / name, other / name)
+    assert store.read("toy", "k1") is None and store.read("toy", "k2") is None
+    store.write("toy", "k1", store.to_csv(TABLE), INFO)
+    assert store.read("toy", "k1")[1] == KEPT
+
+
+def test_a_run_under_another_name_is_not_read(entry):
+    entry.rename(entry.with_name("k3"))
+    assert store.read("toy", "k3") is None
+    entry.with_name("k3").rename(entry)
+    assert store.read("toy", "k1") is not None
+    entry.parent.rename(entry.parent.with_name("tot"))
+    assert store.read("tot", "k1") is None
+
+
+@pytest.mark.parametrize("parameters", [{"seed": 1}, {"seed": True}, {"seed": 0.0}, {"seed": 0, "rows": 3}, {}])
+def test_a_run_of_other_parameters_is_not_read(entry, parameters):
+    assert store.read("toy", "k1", parameters=INFO["parameters"], device="cpu") is not None
+    assert store.read("toy", "k1", parameters=parameters) is None
+    assert store.read("toy", "k1", device="cuda") is None
+    store.write("toy", "k1", store.to_csv(TABLE), INFO | {"parameters": parameters})  # what lies there is of no use
+    assert store.read("toy", "k1", parameters=parameters) is not None
+
+
+def test_merging_leaves_out_what_was_exchanged_or_is_of_an_older_form(entry, other, monkeypatch, tmp_path_factory):
+    theirs = entry.parents[1]
+    exchange(entry, other)
+    store.write("toy", "k4", store.to_csv(TABLE), INFO)
+    older = store.folder("toy", "k5")
+    older.mkdir()
+    (older / "table.csv").write_text(store.to_csv(TABLE))
+    (older / "run.json").write_text(json.dumps({**INFO, "sha256": store._checksum(store.to_csv(TABLE), INFO)}))
+    assert store.read("toy", "k5") is None
+    monkeypatch.setenv("NCBOOK_ROOT", str(tmp_path_factory.mktemp("ours")))
+    assert store.merge(theirs) == (1, 0, [theirs / "toy" / key for key in ("k1", "k2", "k5")])
+    assert store.read("toy", "k4")[1] == INFO | {"experiment": "toy", "key": "k4"}
 
 
 @pytest.mark.parametrize("content", ["[]", "null", "{}", '{"sha256": 3}', "\udcff"])
@@ -60,7 +119,7 @@ def test_a_damaged_entry_is_replaced(entry):
     (entry / "table.csv").write_text("epoch,value\n1,2\n")
     assert store.read("toy", "k1") is None
     store.write("toy", "k1", store.to_csv(TABLE), INFO)
-    assert store.read("toy", "k1")[1] == INFO
+    assert store.read("toy", "k1")[1] == KEPT
 
 
 def test_a_run_that_another_process_kept_meanwhile_is_left_alone(entry):

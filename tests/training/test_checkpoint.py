@@ -1,17 +1,20 @@
 """Checkpoints: a training that was cut off goes on and ends with the same digits; whatever is wrong with the files, it begins again."""
 
 import pickle
+import shutil
 
 import pandas as pd
 import pytest
 import torch
 
+from ncbook.data import patches
 from ncbook.data.datasets import load
 from ncbook.models.fixed_classifier import FixedClassifiers
 from ncbook.models.networks import build_model
 from ncbook.seeds import child_generator
 from ncbook.theory import simplex
 from ncbook.training import checkpoint as checkpoints
+from ncbook.training import patch_descent
 from ncbook.training.checkpoint import kept_in
 from ncbook.training.loop import train
 from ncbook.training.staged import history
@@ -104,7 +107,9 @@ def stack_errors(*, kill_in_step: int | None = None) -> tuple[torch.Tensor, int]
     return torch.cat([*(part.flatten() for part in errors), weights]), steps
 
 
-@pytest.mark.parametrize("every, lost", [(300.0, 1), (0.0, 0)])  # seconds between checkpoints; epochs begun again, beside the one cut off
+@pytest.mark.parametrize(
+    ("every", "lost"), [(300.0, 1), (0.0, 0)]
+)  # seconds between checkpoints; epochs begun again, beside the one cut off
 def test_networks_trained_together_go_on_with_the_same_digits(every, lost, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "EVERY", every)
     undisturbed, steps = stack_errors()
@@ -148,6 +153,110 @@ def test_a_checkpoint_that_is_not_whole_is_not_used(name, harm, tmp_path, capsys
     with kept_in(tmp_path):
         pd.testing.assert_frame_equal(measure(), measure(), check_exact=True)
     assert "executed" not in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def cut_off(tmp_path_factory):
+    """The folder of a run that was cut off at its third measurement, and what it ends with undisturbed."""
+    place = tmp_path_factory.mktemp("cut") / "experiment" / "key"
+    with kept_in(place):
+        measure(stop_after=3)
+    return place, measure()
+
+
+@pytest.mark.parametrize("where", [0, 40, 0.3, 0.5, 0.7, -1])
+def test_one_flipped_bit_begins_the_run_again(cut_off, where, tmp_path):
+    source, undisturbed = cut_off
+    files = sorted(path.relative_to(source) for path in source.rglob("*.pt"))
+    assert len(files) == 4  # three measurements, and the latest state
+    for number, file in enumerate(files):
+        place = tmp_path / str(number) / "experiment" / "key"
+        shutil.copytree(source, place)
+        content = bytearray((place / file).read_bytes())
+        content[int(where * len(content)) if isinstance(where, float) else where] ^= 64
+        (place / file).write_bytes(content)
+        seen = []
+        with kept_in(place):
+            pd.testing.assert_frame_equal(measure(trained=seen), undisturbed, check_exact=True)
+        assert sum(seen) == 4 * EPOCHS, file  # from the start
+        with kept_in(place):
+            pd.testing.assert_frame_equal(measure(), undisturbed, check_exact=True)  # and whole again
+
+
+def test_a_checkpoint_of_another_run_training_or_epoch_is_not_used(cut_off, tmp_path):
+    source, undisturbed = cut_off
+    places = {name: tmp_path / name / "experiment" / "key" for name in ("run", "training", "epoch")}
+    with kept_in(tmp_path / "other" / "experiment" / "another key"):
+        measure(stop_after=3, learning_rate=0.1)
+        measure(stop_after=3, learning_rate=0.2)
+    shutil.copytree(tmp_path / "other" / "experiment" / "another key", places["run"])
+    with kept_in(places["training"]):
+        measure(stop_after=1), measure(stop_after=3, learning_rate=0.1)
+    shutil.rmtree(places["training"] / "0")
+    (places["training"] / "1").rename(places["training"] / "0")
+    shutil.copytree(source, places["epoch"])
+    shutil.copy(places["epoch"] / "0" / "epoch-0.pt", places["epoch"] / "0" / "epoch-2.pt")
+    for place in places.values():
+        with kept_in(place):
+            pd.testing.assert_frame_equal(measure(), undisturbed, check_exact=True)
+
+
+def patches_descent(*, stop_after: int | None = None) -> tuple[list, int]:
+    """What gradient descent on patches hands over at its steps 0, 10 and 40; and the steps that this call began."""
+    options = {"patterns": 4, "dimension": 40, "samples": 8, "noises": [0.5, 2.0], "norm": 5.0, "background": 1, "seed": 0}
+    first, found, begun = 0.01 * torch.randn(6, 40, generator=child_generator(0, "weights")), [], 0
+    real = patch_descent.votes
+
+    def counted(value):
+        nonlocal begun
+        begun += 1
+        return real(value)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(patch_descent, "votes", counted)
+        given = {"steps": 40, "learning_rate": 0.05, "power": 3, "threshold": 1.0, "measure_at": [0, 10, 40]}
+        for step, filters, loss in patch_descent.descend(patches.draw(split="train", **options), first, **given):
+            found.append((step, filters.clone(), loss.clone()))
+            if len(found) == stop_after:
+                break
+    return found, begun
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+@pytest.mark.parametrize("stop_after, left", [(1, 41), (2, 31), (3, 1)])
+def test_descent_on_patches_goes_on_with_the_same_digits(stop_after, left, damaged, tmp_path):
+    undisturbed, steps = patches_descent()
+    with kept_in(tmp_path):
+        patches_descent(stop_after=stop_after)
+    if damaged:
+        path = tmp_path / "0" / "latest.pt"
+        path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with kept_in(tmp_path):
+        resumed, begun = patches_descent()
+    assert [step for step, *_ in resumed] == [0, 10, 40]
+    assert all(torch.equal(a, b) for one, two in zip(resumed, undisturbed, strict=True) for a, b in zip(one[1:], two[1:], strict=True))
+    assert (steps, begun) == (41, 41 if damaged else left)
+
+
+def test_descent_on_patches_keeps_one_between_measurements(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    undisturbed, _ = patches_descent()
+    real, calls = checkpoints.Checkpoint.save, []
+
+    def killed(self, state, **more):
+        real(self, state, **more)
+        calls.append(state["epoch"])
+        if state["epoch"] == 25:
+            raise Killed
+
+    monkeypatch.setattr(checkpoints.Checkpoint, "save", killed)
+    with kept_in(tmp_path), pytest.raises(Killed):
+        patches_descent()
+    monkeypatch.setattr(checkpoints.Checkpoint, "save", real)
+    with kept_in(tmp_path):
+        resumed, begun = patches_descent()
+    assert begun == 16  # steps 25 to 40
+    assert all(torch.equal(a[1], b[1]) and torch.equal(a[2], b[2]) for a, b in zip(resumed, undisturbed, strict=True))
 
 
 def test_a_full_disk_ends_the_checkpoints_and_not_the_run(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from ncbook.claims.curves import onset
 NAN = float("nan")
 
 
-def at_end(rows: pd.DataFrame, *, split: str = "train", epoch: int | None = None) -> pd.DataFrame:
+def at_end(rows: pd.DataFrame, *, split: str = "train", epoch: float | None = None) -> pd.DataFrame:
     """One row a layer, input first where it is among the rows: at the last epoch unless told."""
     epoch = rows["epoch"].max() if epoch is None else epoch
     return rows[(rows["split"] == split) & (rows["epoch"] == epoch)].sort_values("depth").set_index("depth")

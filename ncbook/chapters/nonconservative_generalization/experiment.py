@@ -189,3 +189,6 @@ TABLES = {
     "simplices": (alignment, simplices_grid),
     "controls": (alignment, controls_grid),
 }
+
+# columns that have no number, or are not there, where no run fits its labels
+UNDEFINED = ("covering*", "lipschitz", "terminal_test_error")

@@ -10,11 +10,12 @@ from torch.nn.functional import unfold
 from ncbook.data import patches
 from ncbook.data.border import noisy_border
 from ncbook.metrics.rank import from_gram, ranks, singular_values
-from ncbook.models.networks import Network
 from ncbook.models import patch_cnn
+from ncbook.models.networks import Network
 from ncbook.runs.grid import expand
 from ncbook.seeds import child_generator
 from ncbook.training.loop import accuracy
+from ncbook.training.patch_descent import descend
 from ncbook.training.recipe import Recipe, takes_recipe
 
 
@@ -45,7 +46,7 @@ def generated(
     activation = {"power": power, "threshold": threshold}
     generator = child_generator(seed, "weights")
     first = start * torch.randn(2 * filters, dimension, generator=generator).to(device)
-    states = patch_cnn.descend(
+    states = descend(
         data,
         first,
         steps=steps,

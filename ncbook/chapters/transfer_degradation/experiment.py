@@ -20,9 +20,7 @@ LABELS = ("coarse", "fine", "random")
 
 
 @takes_recipe
-def experiment(
-    recipe: Recipe, *, labels: str, every_layer: bool, blurs: list[float], seed: int, device: str = "cpu"
-) -> pd.DataFrame:
+def experiment(recipe: Recipe, *, labels: str, every_layer: bool, blurs: list[float], seed: int, device: str = "cpu") -> pd.DataFrame:
     """Accuracy of the probes on the fine labels: one row an epoch, layer, probe and blur."""
     data = source_task(recipe, labels, seed, device)
     network = recipe.network(data, seed)

@@ -41,7 +41,8 @@ def splits(axes: Axes, table: pd.DataFrame, x: str, y: str, *, log: bool = True)
 
 def _is_lowest(axes: Axes) -> bool:
     """Whether no panel below it shares its horizontal axis."""
-    return axes.get_subplotspec().is_last_row() or len(axes.get_shared_x_axes().get_siblings(axes)) == 1
+    place = axes.get_subplotspec()
+    return place is None or place.is_last_row() or len(axes.get_shared_x_axes().get_siblings(axes)) == 1
 
 
 def terminal_phase(axes: Axes, table: pd.DataFrame) -> None:

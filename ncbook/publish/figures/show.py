@@ -17,6 +17,7 @@ FIGURE_MIME = "application/vnd.ncbook.figure+json"
 def show(figure: Figure, name: str, *, what: str, finding: str, table: pd.DataFrame, folder: Path) -> None:
     """Save a figure in `folder` as ``<name>.svg``, ``.png`` and ``.csv`` (the `table` that it draws), and display it with caption and alt text.
 
+    Both texts are plain, in which Markdown and formulas stay as they are written: they are made of parameters, such as the name of a folder.
     `what` says what is drawn, in sentences, `finding` what is to be seen, with the numbers of this run. The two are the caption; the alt text begins
     with the kind of figure. The build refuses a figure that lacks one of these, so that they are checked here, where the author sees it (`InputError`).
     """
@@ -66,7 +67,9 @@ def kind(figure: Figure) -> str:
 
 def _is_curve(line) -> bool:
     points = len(line.get_xdata())
-    return line.get_linestyle() not in ("None", "none", "", " ") and (points > 2 or (points == 2 and line.get_marker() not in ("None", "none", "", None)))
+    return line.get_linestyle() not in ("None", "none", "", " ") and (
+        points > 2 or (points == 2 and line.get_marker() not in ("None", "none", "", None))
+    )
 
 
 def _plain(text: str) -> str:

@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from mpl_toolkits.mplot3d import Axes3D
 
 from ncbook.publish.figures.style import LOOKS
 
@@ -18,7 +19,7 @@ def circle(axes: Axes, vectors: np.ndarray) -> None:
     axes.axis("off")
 
 
-def sphere(axes: Axes, vectors: np.ndarray) -> int:
+def sphere(axes: Axes3D, vectors: np.ndarray) -> int:
     """Vectors (C, 3) in a three-dimensional panel, the pairs at the largest cosine joined, seen from where no two come close; the number of pairs."""
     cosines = vectors @ vectors.T - 2 * np.eye(len(vectors))
     pairs = np.argwhere(np.tril(cosines > cosines.max() - 1e-6, -1))

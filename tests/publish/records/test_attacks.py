@@ -4,6 +4,7 @@ The tables behind it are real ones, trained once under each instruction set of t
 """
 
 import gzip
+import hashlib
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ from checkouts import BOOK
 from conftest import CHAPTER
 
 from ncbook import settings
-from ncbook.publish import execute, records, verify
+from ncbook.publish import execute, sealed, verify
 from ncbook.runs import store
 from ncbook.runs.plan import Table
 
@@ -155,13 +156,15 @@ def reseal(record: Path, change: Callable[[dict, dict[str, pd.DataFrame]], None]
     path = record / "provenance.json"
     known = json.loads(path.read_text())
     known.pop("sha256")
-    parts = {file.name.removesuffix(".csv.gz"): store.from_csv(gzip.decompress(file.read_bytes()).decode()) for file in record.glob("*.csv.gz")}
+    parts = {
+        file.name.removesuffix(".csv.gz"): store.from_csv(gzip.decompress(file.read_bytes()).decode()) for file in record.glob("*.csv.gz")
+    }
     change(known, parts)
     texts = {f"{name}.csv.gz": store.to_csv(table) for name, table in parts.items()}
-    known["files"] = {name: records.hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+    known["files"] = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
     for name, text in texts.items():
         (record / name).write_bytes(gzip.compress(text.encode(), mtime=0))
-    path.write_text(json.dumps({**known, "sha256": records._checksum(known)}))
+    path.write_text(sealed.seal(known))
 
 
 def cells(column: str, by: Callable, where: str = "epoch >= 0", **stack: str) -> Callable:

@@ -1,0 +1,57 @@
+"""The version is in the sources, so that a checkout knows it without being installed."""
+
+import subprocess
+import sys
+import tomllib
+
+from checkouts import BOOK
+
+import ncbook
+
+HIDDEN = """
+import importlib.metadata as metadata
+
+found = metadata.distribution
+
+
+def hidden(name):
+    if name == "ncbook":
+        raise metadata.PackageNotFoundError(name)
+    return found(name)
+
+
+metadata.distribution = hidden
+try:
+    metadata.version("ncbook")
+except metadata.PackageNotFoundError:
+    print("hidden")
+import pandas as pd
+
+from ncbook import __version__
+from ncbook.publish import records
+from ncbook.publish.provenance import provenance
+
+run = {"gpu": "A GPU", "seconds": 1.0, "peak_memory_mb": 9, "finished": "2026-01-01T00:00:00Z", "torch": "2.13.0", "python": "3.11.7"}
+table = pd.DataFrame({"seed": [0]})
+table.attrs["runs"] = (run,)
+print(__version__, records.__version__)
+print(provenance(table))
+"""
+
+
+def test_without_installed_metadata(tmp_path):
+    env = {"PYTHONPATH": str(BOOK), "NCBOOK_OUTPUT": str(tmp_path), "PATH": ""}
+    done = subprocess.run([sys.executable, "-c", HIDDEN], env=env, cwd=BOOK, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    hidden, versions, *box = done.stdout.splitlines()
+    assert hidden == "hidden" and versions == f"{ncbook.__version__} {ncbook.__version__}"
+    assert any("page made by | ncbook" in line for line in box)
+
+
+def test_the_package_is_built_with_this_version():
+    from setuptools.config.pyprojecttoml import read_configuration
+
+    assert f"\nversion: {ncbook.__version__}\n" in (BOOK / "CITATION.cff").read_text()
+    declared = tomllib.loads((BOOK / "pyproject.toml").read_text())["project"]
+    assert "version" not in declared and "version" in declared["dynamic"]
+    assert read_configuration(BOOK / "pyproject.toml")["project"]["version"] == ncbook.__version__
