@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from ncbook import settings
 from ncbook.errors import InputError
 
 
@@ -12,10 +13,10 @@ def root() -> Path:
 
     Outside a checkout (``pip install ncbook``, a training machine) it is the current folder, so that runs are cached beside the work.
     """
-    if given := os.environ.get("NCBOOK_ROOT"):
-        path = Path(given).expanduser().resolve()
+    if given := settings.current().root:
+        path = given.resolve()
         if not path.is_dir():
-            raise InputError(f"NCBOOK_ROOT is {given!r}, which is not a folder; unset it or point it at a checkout of ncbook.")
+            raise InputError(f"NCBOOK_ROOT is {str(given)!r}, which is not a folder; unset it or point it at a checkout of ncbook.")
         return path
     here = Path.cwd()
     for folder in (here, *here.parents, Path(__file__).resolve().parents[1]):
@@ -26,7 +27,7 @@ def root() -> Path:
 
 def runs() -> Path:
     """The cache of finished runs, one folder a run: ``data/runs``, or ``NCBOOK_RUNS`` (a clean place to verify in)."""
-    return Path(given).expanduser().resolve() if (given := os.environ.get("NCBOOK_RUNS")) else root() / "data" / "runs"
+    return given.resolve() if (given := settings.current().runs) else root() / "data" / "runs"
 
 
 def results() -> Path:
@@ -60,8 +61,3 @@ def writable(folder: Path) -> Path:
             f"cannot write to {folder} ({error.strerror or error}); make it writable, or set NCBOOK_ROOT to a checkout that is."
         ) from error
     return folder
-
-
-def output() -> Path:
-    """Where the notebook that is running leaves figures and verdicts: ``NCBOOK_OUTPUT``, set by ``ncbook run``, else a scratch folder."""
-    return Path(os.environ.get("NCBOOK_OUTPUT") or build() / "by-hand")

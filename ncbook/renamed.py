@@ -11,6 +11,7 @@ MOVED = {
     r"sweeps": "runs",
     r"frames\.fixed": "models.fixed_classifier",
     r"frames\.staged": "training.staged",
+    r"(frames|theory)\.alignment": "theory.assignment",
     r"frames": "theory",
     r"balanced": "theory.balancedness",
     r"covering": "theory.covering_numbers",
@@ -26,7 +27,15 @@ MOVED = {
     r"claims\.quantities\.(\w+)": r"chapters.\1.quantities",
 }
 GONE = {"ncbook.experiments", "ncbook.claims.quantities"}  # packages of which each module has a place of its own now
-NAMES = {"ncbook.claims.registry": {"judge": "ncbook.publish.judge"}}  # names that left a module which is still there
+# names that left a module which is still there, or that are others there now
+NAMES = {
+    "ncbook.claims.registry": {"judge": "ncbook.publish.judge.judge"},
+    "ncbook.models": {"FixedFrames": "ncbook.models.fixed_classifier.FixedClassifiers"},
+    "ncbook.models.fixed_classifier": {"FixedFrames": "ncbook.models.fixed_classifier.FixedClassifiers"},
+    "ncbook.theory": {"frame": "ncbook.theory.codes.spherical_code"},
+    "ncbook.theory.codes": {"frame": "ncbook.theory.codes.spherical_code"},
+    "ncbook.theory.assignment": {"alignment_score": "ncbook.theory.assignment.assignment_score"},
+}
 
 
 def current(name: str) -> str:
@@ -36,18 +45,19 @@ def current(name: str) -> str:
     ('ncbook.runs.store', 'ncbook.chapters.wide_networks.experiment', 'ncbook.data')
     """
     for old, new in MOVED.items():
-        now, found = re.subn(rf"^ncbook\.{old}(?![^.])", f"ncbook.{new}", name)
-        if found:
+        now, replaced = re.subn(rf"^ncbook\.{old}(?![^.])", f"ncbook.{new}", name)
+        if replaced:
             return now
     return name
 
 
 def moved_name(module: str, name: str):
-    """What a `module` held under a `name` that has left it: for the module's own ``__getattr__``."""
-    if name not in NAMES[module]:
+    """What a `module` called by a `name` that has gone or changed: for the module's own ``__getattr__``."""
+    if name not in NAMES.get(module, {}):
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
-    place = NAMES[module][name]
-    warnings.warn(f"{module}.{name} has moved to {place}.{name}", DeprecationWarning, stacklevel=3)
+    now = NAMES[module][name]
+    warnings.warn(f"{module}.{name} has moved to {now}", DeprecationWarning, stacklevel=3)
+    place, _, name = now.rpartition(".")
     return getattr(import_module(place), name)
 
 

@@ -1,10 +1,78 @@
-"""Settings of the machine, from the environment: never parameters of a notebook, since a result must not depend on them silently."""
+"""Settings of the machine: the only place that reads the environment, or changes it.
 
+They are never parameters of a notebook, since a result must not depend on them silently.
+"""
+
+import json
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from ncbook.errors import InputError
+
+SESSION = "NCBOOK_SESSION"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says at one moment; None where it says nothing."""
+
+    root: Path | None  # NCBOOK_ROOT: the checkout
+    runs: Path | None  # NCBOOK_RUNS: the cache of finished runs
+    data: Path | None  # NCBOOK_DATA: downloaded data sets
+    session: Path | None  # NCBOOK_SESSION: what the build that executes a notebook tells it
+    device: str | None  # DEVICE
+    jobs: str | None  # JOBS
+    instruction_set: str | None  # INSTRUCTION_SET
+
+
+def current() -> Settings:
+    """The settings as the environment has them now."""
+
+    def path(name: str) -> Path | None:
+        return Path(value).expanduser() if (value := os.environ.get(name)) else None
+
+    places = {field: path(name) for field, name in (("root", "NCBOOK_ROOT"), ("runs", "NCBOOK_RUNS"), ("data", "NCBOOK_DATA"), ("session", SESSION))}
+    return Settings(**places, **{name: os.environ.get(name.upper()) or None for name in ("device", "jobs", "instruction_set")})
+
+
+@contextmanager
+def within(changes: Mapping[str, str]) -> Iterator[None]:
+    """Change variables of the environment, for this process and those that start within, and put them back after."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def keep(**changes: str) -> None:
+    """Change variables of the environment from now on."""
+    os.environ.update(changes)
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment for a process of another program, with changes."""
+    return {**os.environ, **changes}
+
+
+def session() -> dict:
+    """What the build that executes this notebook says of it: ``profile``, ``output`` and ``record``; nothing for a notebook opened by hand."""
+    path = current().session
+    if path is None:
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{SESSION} is {str(path)!r}, which is no session of a build ({error}); unset it.") from error
 
 
 def device(choice: str | None = None) -> str:
@@ -12,7 +80,7 @@ def device(choice: str | None = None) -> str:
 
     Apple's ``mps`` is not offered: it has no float64, in which every statistic is accumulated.
     """
-    choice = choice or os.environ.get("DEVICE") or "auto"
+    choice = choice or current().device or "auto"
     if choice not in ("auto", "cpu", "cuda"):
         raise InputError(f"DEVICE={choice!r}: use cpu, cuda or auto.")
     if choice == "cpu" or (choice == "auto" and not any(Path(p).exists() for p in ("/dev/nvidiactl", "/dev/dxg"))):
@@ -28,7 +96,7 @@ def device(choice: str | None = None) -> str:
 
 def jobs(choice: int | None = None, *, on: str | None = None) -> int:
     """How many runs at a time `on` a device: the choice, else ``JOBS``, else one a core on a CPU, one on a GPU. No result depends on it."""
-    given = choice if choice is not None else os.environ.get("JOBS") or None
+    given = choice if choice is not None else current().jobs
     if given is None:
         return (
             1 if (on or device()) == "cuda" else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -70,7 +138,7 @@ def instruction_set(choice: str | None = None) -> str:
     machine are, digit for digit, those of the next.
     """
     known = instruction_sets()
-    choice = choice or os.environ.get("INSTRUCTION_SET") or "auto"
+    choice = choice or current().instruction_set or "auto"
     if choice == "auto":
         return "avx2" if "avx2" in known else known[-1]
     if choice not in known:

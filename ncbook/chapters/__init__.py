@@ -1,7 +1,8 @@
 """One folder a chapter, and what the others ask of them: their claims and their profiles. Imports no torch.
 
 - ``experiment.py``: functions ``experiment(**parameters, device)`` that return a tidy table of one run; ``grid(**chapter_parameters)`` says which
-  to run; ``TABLES`` names the tables; ``UNDEFINED``, where it is there, the columns (or patterns of them) that runs may lack.
+  to run (see `ncbook.runs.grid.expand`); ``TABLES`` names the tables; ``UNDEFINED``, where it is there, the columns (or patterns of them) that runs may
+  lack.
 - ``quantities.py``: functions from one seed's rows of a table to the number that a claim is about.
 - ``claims.yml``: the claims, written before they are tested (see `ncbook.claims.entries`).
 - ``profiles.yml``: the parameters of each profile but ``quick``, which are those of the notebook. First the ``short`` runs of verification, so short
@@ -11,8 +12,10 @@
 """
 
 from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 import yaml
 
@@ -24,24 +27,29 @@ from ncbook.errors import InputError
 SHORT = "short"  # runs for verification, not a profile of the book
 
 
+def experiment(chapter: str) -> ModuleType:
+    """The module ``experiment.py`` of a chapter."""
+    return import_module(f"{__name__}.{chapter}.experiment")
+
+
 def claims(chapter: str | None = None) -> list:
     """The claims of all chapters, or of one, each a `ncbook.claims.registry.Claim`; what is wrong with an entry is an `InputError`."""
     from ncbook.claims import registry  # imports pandas, which whoever asks for entries or profiles does not need
 
-    found = registry.load(entries(), module="ncbook.chapters.{chapter}.quantities")
-    return [claim for claim in found if chapter in (None, claim.chapter)]
+    listed = registry.load(entries(), module=f"{__name__}.{{chapter}}.quantities")
+    return [claim for claim in listed if chapter in (None, claim.chapter)]
 
 
 def entries(chapter: str | None = None) -> list[dict]:
     """The claims of all chapters, or of one, as they stand in ``claims.yml``; none for a chapter without that file."""
-    found = []
+    listed = []
     for path in sorted(paths.chapters().glob(f"{chapter or '[!_]*'}/claims.yml")):
-        listed = read(path)
-        for entry in listed:
+        of_chapter = read(path)
+        for entry in of_chapter:
             if entry.get("chapter") != path.parent.name:
                 raise InputError(f"{path}: claim {entry.get('id')} is of the chapter {entry.get('chapter')!r}; it lies in the folder of another.")
-        found += listed
-    return found
+        listed += of_chapter
+    return listed
 
 
 def profiles() -> list[str]:

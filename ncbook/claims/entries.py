@@ -32,9 +32,9 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C library's is som
 def read(path: Path) -> list[dict]:
     """The claims of one file, in its order. `InputError` where it is no list of claims."""
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
+        entries = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(f"{path} must be a list of claims, each a list of `field: value`.")
-    return found
+    return entries

@@ -40,13 +40,13 @@ def run(
     from ncbook.publish import execute
 
     _settings(device, jobs)
-    asked = execute.prepare(chapters or [], profile, _changes(p), seeds, recorded=_recorded(source))
+    requested = execute.prepare(chapters or [], profile, _changes(p), seeds, recorded=_recorded(source))
     if dry_run:
-        execute.forecast(asked)
+        execute.forecast(requested)
         return
     with _alone():
-        failed = execute.run(asked, jobs=jobs)
-    for chapter in asked:
+        failed = execute.run(requested, jobs=jobs)
+    for chapter in requested:
         if chapter not in failed and (chapters or p):
             execute.report(chapter)
     _stop_if(failed)
@@ -65,9 +65,9 @@ def book(
 
     _settings(device, jobs)
     with _alone():
-        asked = execute.prepare([], profile, {}, seeds, recorded=_recorded(source))
-        _stop_if(execute.run(asked, jobs=jobs))
-        page = render.build(asked)
+        requested = execute.prepare([], profile, {}, seeds, recorded=_recorded(source))
+        _stop_if(execute.run(requested, jobs=jobs))
+        page = render.build(requested)
     print(f"the book: {page}")
 
 
@@ -88,9 +88,9 @@ def train(
     _settings(device, jobs)
     seconds = _seconds(budget)
     with _alone():
-        asked = execute.prepare(chapters or [], profile, _changes(p), seeds)
-        failed = execute.train(asked, jobs=jobs, budget=seconds)
-        runs = [run for chapter in asked for run in chapter.runs()]
+        requested = execute.prepare(chapters or [], profile, _changes(p), seeds)
+        failed = execute.train(requested, jobs=jobs, budget=seconds)
+        runs = [run for chapter in requested for run in chapter.runs()]
         left = len(missing(runs))
     _stop_if(failed)
     print(
@@ -111,12 +111,12 @@ def record(
 
     _settings("auto", jobs)
     with _alone():
-        asked = execute.prepare(chapters or [], profile, {})
-        for chapter in asked:
+        requested = execute.prepare(chapters or [], profile, {})
+        for chapter in requested:
             here = records.write(chapter.name, profile, chapter.parameters)
             size = sum(file.stat().st_size for file in here.iterdir())
             print(f"{chapter.name} ({profile}): recorded in {here}, {size / 1000:.0f} kB")
-        records.write_short([chapter.name for chapter in asked], jobs=jobs)
+        records.write_short([chapter.name for chapter in requested], jobs=jobs)
 
 
 @app.command("verify")
@@ -132,11 +132,11 @@ def verify_profile(
 
     _settings(device, jobs)
     with _alone():
-        asked = execute.prepare(chapters or [], profile, {})
-        if not any(records.exists(profile, chapter.name) for chapter in asked):
+        requested = execute.prepare(chapters or [], profile, {})
+        if not any(records.exists(profile, chapter.name) for chapter in requested):
             which = f"there is no record of {', '.join(chapters)}" if chapters else "no chapter has a record"
             raise InputError(f"{which} under the profile {profile}; `make record PROFILE={profile}` makes one.")
-        results = verify.verify(asked, jobs=jobs)
+        results = verify.verify(requested, jobs=jobs)
         verify.write_report(results, profile)
     table = Table("chapter", "profile", "table", "verdict", "cells", "largest difference, or what does not hold", box=None)
     for result in results:
@@ -162,11 +162,11 @@ def publish(jobs: Jobs = None) -> None:
     with _alone():
         if lacking := [name for name in _chapter_names() if not records.on_record(name)]:
             raise InputError(f"these chapters have no record: {', '.join(lacking)}; `make record` makes them.")
-        asked = {name: [execute.prepare([name], p, {}, recorded=True)[0] for p in records.on_record(name)] for name in _chapter_names()}
-        _stop_if(execute.run([chapter for found in asked.values() for chapter in found], jobs=jobs))
-        page = render.build([found[0] for found in asked.values()], beside=[chapter for found in asked.values() for chapter in found[1:]])
-    for name, found in asked.items():
-        print(f"{name}: {found[0].profile}, {records.why_shown(name)}")
+        requested = {name: [execute.prepare([name], p, {}, recorded=True)[0] for p in records.on_record(name)] for name in _chapter_names()}
+        _stop_if(execute.run([chapter for of_chapter in requested.values() for chapter in of_chapter], jobs=jobs))
+        page = render.build([largest for largest, *_ in requested.values()], beside=[chapter for _, *smaller in requested.values() for chapter in smaller])
+    for name, (largest, *_) in requested.items():
+        print(f"{name}: {largest.profile}, {records.why_shown(name)}")
     print(f"the book: {page}")
 
 
@@ -270,13 +270,9 @@ def _changes(given: list[str] | None) -> dict:
 
 def _settings(device: str, jobs: int | None) -> None:
     """Check the machine's settings and hand them to the kernels through the environment."""
-    import os
-
     from ncbook import settings
 
-    os.environ["DEVICE"] = settings.device(device)
-    if jobs is not None:
-        os.environ["JOBS"] = str(settings.jobs(jobs))
+    settings.keep(DEVICE=settings.device(device), **({} if jobs is None else {"JOBS": str(settings.jobs(jobs))}))
 
 
 def _alone():

@@ -147,7 +147,7 @@ def load(
     if download and dataset.torchvision:
         from ncbook.data.download import fetch
 
-        fetch(name, root)
+        fetch(dataset, root)
     if dataset.options:
         read_in = _generated(dataset, train_size, test_size, seed)
     else:

@@ -18,16 +18,16 @@ from ncbook.data.presets import DatasetSpec, spec
 from ncbook.errors import InputError
 
 
-def fetch(name: str, root: str | os.PathLike | None = None) -> list[Path]:
+def fetch(name: str | DatasetSpec, root: str | os.PathLike | None = None) -> list[Path]:
     """Download a set into the data root (see `data_root`) unless it is there and whole; the files that were put in place, maybe none.
 
     A damaged file is replaced. An `InputError` says what to do where the network, the folder or the download is not usable.
     """
     dataset = spec(name)
     if dataset.path:
-        raise InputError(f"{name} cannot be fetched: {dataset.how_to_get}")
+        raise InputError(f"{dataset.name} cannot be fetched: {dataset.how_to_get}")
     if not dataset.torchvision:
-        check(name, root)
+        check(dataset, root)
         return []
     if _is_whole(dataset, root):
         return []
@@ -44,13 +44,13 @@ def fetch(name: str, root: str | os.PathLike | None = None) -> list[Path]:
                 return _into_place(dataset, Path(aside), folder)
     except OSError as error:
         raise InputError(
-            f"cannot write {name} to {folder} ({error.strerror or error}); make it writable, or set NCBOOK_DATA to a folder that is"
+            f"cannot write {dataset.name} to {folder} ({error.strerror or error}); make it writable, or set NCBOOK_DATA to a folder that is"
         ) from error
 
 
 def _is_whole(dataset: DatasetSpec, root) -> bool:
     try:
-        return bool(check(dataset.name, root))
+        return bool(check(dataset, root))
     except InputError:
         return False
 

@@ -15,7 +15,7 @@ import zlib
 from importlib.util import find_spec
 from pathlib import Path
 
-from ncbook import paths
+from ncbook import paths, settings
 from ncbook.data.presets import DataFile, DatasetSpec, spec
 from ncbook.errors import InputError
 
@@ -24,7 +24,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".ppm", ".bmp", ".pgm", ".tif", ".tif
 
 def data_root(root: str | os.PathLike | None = None) -> Path:
     """The folder that holds the sets: `root`, else ``NCBOOK_DATA``, else ``data/datasets`` of the repository. It need not exist."""
-    given = root or os.environ.get("NCBOOK_DATA")
+    given = root or settings.current().data
     return Path(given).expanduser().resolve() if given else paths.root() / "data" / "datasets"
 
 
@@ -32,10 +32,10 @@ def locate(dataset: DatasetSpec, file: DataFile, root: str | os.PathLike | None 
     """Full path of one file of a set, in its Python package or below the data root. The package is found but not imported."""
     if not dataset.package:
         return data_root(root) / file.path
-    found = find_spec(dataset.package)
-    if found is None or found.origin is None:
+    module = find_spec(dataset.package)
+    if module is None or module.origin is None:
         raise InputError(f"{dataset.name} {dataset.how_to_get}, which is not installed: pip install {_distribution(dataset)}")
-    return Path(found.origin).parent / file.path
+    return Path(module.origin).parent / file.path
 
 
 def read(dataset: DatasetSpec, file: DataFile, root: str | os.PathLike | None = None) -> bytes:
@@ -74,7 +74,7 @@ def _repair(dataset: DatasetSpec) -> str:
     return f"`ncbook data fetch {dataset.name}` replaces it"
 
 
-def check(name: str, root: str | os.PathLike | None = None) -> list[Path]:
+def check(name: str | DatasetSpec, root: str | os.PathLike | None = None) -> list[Path]:
     """Read every file of a set and compare size and md5 with the published ones; the files, or an `InputError` that names the first bad.
 
     For ``folder:PATH`` the layout is checked here and each image when it is decoded.
@@ -111,21 +111,21 @@ def folder_images(dataset: DatasetSpec, root: str | os.PathLike | None = None) -
     """
     top = data_root(root) / Path(dataset.path).expanduser()
     try:
-        found = {split: _classes(top / split) for split in ("train", "test")}
+        images = {split: _classes(top / split) for split in ("train", "test")}
     except OSError as error:
         raise InputError(
             f"cannot read {error.filename} ({error.strerror}); folder:PATH needs PATH/train/<class>/ and PATH/test/<class>/"
             + ("" if Path(dataset.path).is_absolute() else f", and a relative PATH starts from {data_root(root)}")
         ) from error
-    if alone := sorted(set(found["train"]) ^ set(found["test"])):
+    if alone := sorted(set(images["train"]) ^ set(images["test"])):
         raise InputError(f"{top}: train and test must hold the same classes; only one of them holds {', '.join(map(repr, alone))}")
-    if len(found["train"]) < 2:
+    if len(images["train"]) < 2:
         raise InputError(f"{top}: at least two classes are needed, one folder each in train and in test")
-    for split, classes in found.items():
+    for split, classes in images.items():
         for label, files in classes.items():
             if not files:
                 raise InputError(f"{top / split / label} holds no image ({', '.join(IMAGE_SUFFIXES)})")
-    return found
+    return images
 
 
 def _classes(folder: Path) -> dict[str, list[Path]]:
@@ -138,7 +138,7 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
 
 def _folder_fingerprint(dataset: DatasetSpec, root: str | os.PathLike | None) -> str:
     top = data_root(root) / Path(dataset.path).expanduser()
-    files = {str(p.relative_to(top)): p for p in check(dataset.name, root)}
+    files = {str(p.relative_to(top)): p for p in check(dataset, root)}
     stats = {name: p.stat() for name, p in files.items()}
     # the change time also moves when a file is altered and its modification time set back
     stamp = _sha256(json.dumps([[name, s.st_size, s.st_mtime_ns, s.st_ctime_ns] for name, s in stats.items()]).encode())

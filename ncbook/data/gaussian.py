@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ncbook.errors import InputError
 from ncbook.seeds import child_generator
+from ncbook.simplex import helmert
 
 
 def bayes_error(classes: int, separation: float) -> float:
@@ -42,17 +43,11 @@ def bayes_error(classes: int, separation: float) -> float:
 def simplex(classes: int, separation: float, dim: int) -> Tensor:
     """The means (C, d), float64: centred, all `separation` apart, in the first C - 1 of d coordinates.
 
-    The columns of a Helmert matrix: they are the projections of e_1, ..., e_C away from (1, ..., 1), which stay sqrt(2) apart.
-
     >>> simplex(2, 3.0, 2)
     tensor([[ 1.5000,  0.0000],
             [-1.5000,  0.0000]], dtype=torch.float64)
     """
-    means = torch.zeros(classes, dim, dtype=torch.float64)
-    for k in range(1, classes):
-        means[:k, k - 1] = 1 / math.sqrt(k * (k + 1))
-        means[k, k - 1] = -k / math.sqrt(k * (k + 1))
-    return means * (separation / math.sqrt(2))
+    return torch.from_numpy(helmert(classes, dim)) * (separation / math.sqrt(2))
 
 
 def draw(classes: int, dim: int, separation: float, *, per_class: int, seed: int, split: str) -> tuple[Tensor, Tensor]:

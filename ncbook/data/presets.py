@@ -199,14 +199,18 @@ PRESETS = MappingProxyType(
 )
 
 
-def spec(name: str) -> DatasetSpec:
+def spec(name: str | DatasetSpec) -> DatasetSpec:
     """The `DatasetSpec` of a set's name, options included; an `InputError` with the closest name where there is none.
+
+    What was resolved already is handed on as it is, so that a set may be passed by its name or by its spec.
 
     >>> spec("cifar10").image_shape
     (3, 32, 32)
     >>> spec("gaussian:classes=4,dim=8").options["separation"]
     4.0
     """
+    if isinstance(name, DatasetSpec):
+        return name
     if not isinstance(name, str):
         raise InputError(f"a data set is given by its name, a text, not by {name!r}")
     base, colon, rest = name.partition(":")

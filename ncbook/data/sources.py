@@ -132,9 +132,9 @@ class _Arrays(pickle.Unpickler):
 
 def _folder(dataset: DatasetSpec, root: str | os.PathLike | None) -> Source:
     """``folder:PATH``: every image is decoded into memory; grey if all are grey, else RGB; all must have one size."""
-    found = folder_images(dataset, root)
-    names = tuple(found["train"])
-    listed = {split: [(file, i) for i, files in enumerate(classes.values()) for file in files] for split, classes in found.items()}
+    images_of = folder_images(dataset, root)
+    names = tuple(images_of["train"])
+    listed = {split: [(file, i) for i, files in enumerate(classes.values()) for file in files] for split, classes in images_of.items()}
     images = {split: [_decode(file) for file, _ in files] for split, files in listed.items()}
     everything = [*zip(images["train"], listed["train"], strict=True), *zip(images["test"], listed["test"], strict=True)]
     first, (first_file, _) = everything[0]

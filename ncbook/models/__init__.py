@@ -2,6 +2,8 @@
 
 from importlib import import_module
 
+from ncbook.renamed import moved_name
+
 _menu = {
     "ACTIVATIONS": "ncbook.models.networks",
     "PRESETS": "ncbook.models.networks",
@@ -15,14 +17,14 @@ _menu = {
     "two_layer": "ncbook.models.networks",
     "vectors": "ncbook.models.networks",
     "linear_headed": "ncbook.models.linear_heads",
-    "FixedFrames": "ncbook.models.fixed_classifier",
+    "FixedClassifiers": "ncbook.models.fixed_classifier",
 }
 
 
 def __getattr__(name: str):
     if name in _menu:
         return getattr(import_module(_menu[name]), name)
-    raise AttributeError(f"module 'ncbook.models' has no attribute {name!r}")
+    return moved_name(__name__, name)
 
 
 def __dir__():

@@ -1,4 +1,4 @@
-"""A stack of networks, each with a fixed frame as its classifier: only what comes before the frame is trained (`ncbook.training.together`)."""
+"""A stack of networks, each with a fixed classifier: only what comes before it is trained (`ncbook.training.together`)."""
 
 import math
 from itertools import pairwise
@@ -8,26 +8,27 @@ from torch import Tensor, nn
 
 from ncbook.errors import InputError, unknown
 from ncbook.models.networks import Network, build_model
+from ncbook.renamed import moved_name
 
 FEATURES = {"linear": nn.Identity, "relu": nn.ReLU}
 
 
-class FixedFrames(nn.Module):
-    """K networks with one architecture: logits = scale · M_k z_k(x), with the frames M (K, C, d) fixed and features z_k (d).
+class FixedClassifiers(nn.Module):
+    """K networks with one architecture: logits = scale · M_k z_k(x), with the classifiers M (K, C, d) fixed and features z_k (d).
 
-    z is a linear layer, Gaussian and without bias, on top of the body, then `features`: ``linear`` leaves it so, ``relu`` makes it
+    z is a linear layer, Gaussian and without bias, on top of the backbone, then `features`: ``linear`` leaves it so, ``relu`` makes it
     non-negative. With `normalised` z is put on the unit sphere; `scale` multiplies the logits. With linear features, SGD and this
     initialisation the law of the trained network is the same for M and M R, for every rotation R.
-    `body` is ``mlp:WIDTH`` (hidden ReLU layers, ``mlp:64-64`` for two) or a preset of `ncbook.models.networks`.
+    `backbone` is ``mlp:WIDTH`` (hidden ReLU layers, ``mlp:64-64`` for two) or a preset of `ncbook.models.networks`.
     """
 
     frames: Tensor  # a buffer
 
     def __init__(
         self,
-        body: str,
+        backbone: str,
         image_shape: tuple[int, int, int],
-        frames: Tensor,
+        classifiers: Tensor,
         *,
         features: str = "linear",
         normalised: bool = False,
@@ -37,39 +38,39 @@ class FixedFrames(nn.Module):
         super().__init__()
         if features not in FEATURES:
             raise unknown("features", features, FEATURES)
-        if frames.ndim != 3:
-            raise InputError(f"frames must have the shape (K, C, d), not {tuple(frames.shape)}.")
-        count, classes, dimension = frames.shape
-        if body.startswith("mlp:"):
+        if classifiers.ndim != 3:
+            raise InputError(f"classifiers must have the shape (K, C, d), not {tuple(classifiers.shape)}.")
+        count, classes, dimension = classifiers.shape
+        if backbone.startswith("mlp:"):
             try:
-                widths = [int(w) for w in body.removeprefix("mlp:").split("-")]
+                widths = [int(w) for w in backbone.removeprefix("mlp:").split("-")]
             except ValueError:
-                raise InputError(f"body {body!r}: write mlp: and the widths of the hidden layers, as in mlp:64-64.") from None
+                raise InputError(f"backbone {backbone!r}: write mlp: and the widths of the hidden layers, as in mlp:64-64.") from None
             sizes = [math.prod(image_shape), *widths]
-            self.body: nn.Module = nn.Sequential(*[_Hidden(count, a, b, generator) for a, b in pairwise(sizes)])
+            self.backbone: nn.Module = nn.Sequential(*[_Hidden(count, a, b, generator) for a, b in pairwise(sizes)])
         else:
-            presets = _Presets([build_model(body, image_shape, classes, generator=generator) for _ in range(count)])
-            self.body, sizes = presets, [presets.width]
+            presets = _Presets([build_model(backbone, image_shape, classes, generator=generator) for _ in range(count)])
+            self.backbone, sizes = presets, [presets.width]
         self.last = nn.Parameter(_gaussian(count, sizes[-1], dimension, 1.0, generator))  # (K, p, d)
         self.activation, self.normalised, self.scale = FEATURES[features](), normalised, scale
-        self.register_buffer("frames", frames.float())
+        self.register_buffer("classifiers", classifiers.float())
 
     def features(self, x: Tensor) -> Tensor:
         """Features (K, B, d) of S batches of images x (S, B, channels, H, W): the first K / S networks see the first batch, and so on."""
-        x = self.body(x) @ self.last
+        x = self.backbone(x) @ self.last
         x = self.activation(x)
         return nn.functional.normalize(x, dim=2, eps=1e-6) if self.normalised else x
 
     def logits(self, features: Tensor) -> Tensor:
         """Scores (K, B, C) of features (K, B, d)."""
-        return self.scale * features @ self.frames.transpose(1, 2)
+        return self.scale * features @ self.classifiers.transpose(1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.logits(self.features(x))
 
 
 class _Hidden(nn.Module):
-    """A linear layer, batch norm and ReLU in each of K networks: (S, B, …) to (K, B, out), S as in `FixedFrames.features`."""
+    """A linear layer, batch norm and ReLU in each of K networks: (S, B, …) to (K, B, out), S as in `FixedClassifiers.features`."""
 
     def __init__(self, count: int, inputs: int, outputs: int, generator: torch.Generator):
         super().__init__()
@@ -101,3 +102,7 @@ class _Presets(nn.Module):
 
 def _gaussian(count: int, inputs: int, outputs: int, gain: float, generator: torch.Generator) -> Tensor:
     return torch.randn(count, inputs, outputs, generator=generator) * math.sqrt(gain / inputs)
+
+
+def __getattr__(name: str):
+    return moved_name(__name__, name)

@@ -1,4 +1,4 @@
-"""Networks that end in several linear layers in a row: a body, then L2 weight matrices without bias and nothing between them."""
+"""Networks that end in several linear layers in a row: a backbone, then L2 weight matrices without bias and nothing between them."""
 
 import math
 
@@ -46,7 +46,7 @@ class _Linear(nn.Module):
 
 
 def linear_headed(
-    body: str,
+    backbone: str,
     input_shape: tuple[int, int, int],
     num_classes: int,
     linear_layers: int,
@@ -58,27 +58,27 @@ def linear_headed(
 ) -> Network:
     """A network whose last `linear_layers` weight matrices follow one another without bias or activation: square, but for the last (C, d).
 
-    `body` is ``mlp`` (`nonlinear_layers` layers of `width` units, no bias, an `activation` of `ACTIVATIONS`), ``resnet20``, or a preset of
+    `backbone` is ``mlp`` (`nonlinear_layers` layers of `width` units, no bias, an `activation` of `ACTIVATIONS`), ``resnet20``, or a preset of
     `ncbook.models.networks`, which alone decides on what comes before the head. Matrices of the head and of the MLP are Gaussian with variance
-    1 / inputs, drawn from `generator`. Taps: the body's, then ``linear1`` … Raises `InputError` for unknown names and fewer than one layer.
+    1 / inputs, drawn from `generator`. Layers: those of the backbone, then ``linear1`` … Raises `InputError` for unknown names and fewer than one layer.
 
     >>> net = linear_headed("mlp", (1, 8, 8), 10, 3, nonlinear_layers=2, width=16, generator=torch.Generator().manual_seed(0))
-    >>> net.taps, [tuple(w.shape) for w in net.parameters()]
+    >>> net.layers, [tuple(w.shape) for w in net.parameters()]
     (['hidden1', 'hidden2', 'linear1', 'linear2'], [(16, 64), (16, 16), (16, 16), (16, 16), (10, 16)])
     """
     if linear_layers < 1:
         raise InputError(f"a network ends in at least one linear layer, not {linear_layers}.")
-    if body == "mlp":
+    if backbone == "mlp":
         if activation not in ACTIVATIONS:
             raise unknown("activation", activation, ACTIVATIONS)
         network = mlp(input_shape, num_classes, depth=nonlinear_layers, width=width, bias=False)
         for block in network.blocks.values():
             block[-1] = ACTIVATIONS[activation]()  # type: ignore[operator]  # a block of `mlp` is a sequence
             _gaussian(block[-2], generator)  # type: ignore[index]
-    elif body == "resnet20":
+    elif backbone == "resnet20":
         network = build_model("resnet_small", input_shape, num_classes, generator=generator, repeat=3)
     else:
-        network = build_model(body, input_shape, num_classes, generator=generator)
+        network = build_model(backbone, input_shape, num_classes, generator=generator)
     features = network.classifier.in_features
     head = {f"linear{i}": _Linear(features, features) for i in range(1, linear_layers)}
     network = Network({**network.blocks, **head}, nn.Linear(features, num_classes, bias=False))

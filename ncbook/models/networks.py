@@ -1,5 +1,6 @@
-"""Networks with named taps: one output a block, and the last-layer features h on which collapse is defined."""
+"""Networks with named layers: one output a block, and the last-layer features h on which collapse is defined."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "tanh": nn.Tanh, "ge
 class Network(nn.Module):
     """A chain of named blocks and a linear classifier: logits = W h + b, with h the last block's output, pooled and flattened.
 
-    `blocks` maps names to modules, in order; the names are the taps of `features`. `classifier` is the linear layer.
+    `blocks` maps names to modules, in order; the names are the layers of `features`. `classifier` is the linear layer.
     """
 
     def __init__(self, blocks: dict[str, nn.Module], classifier: nn.Linear):
@@ -23,34 +24,40 @@ class Network(nn.Module):
         self.classifier = classifier
 
     @property
-    def taps(self) -> list[str]:
+    def layers(self) -> list[str]:
         """The names of the blocks, first to last."""
         return list(self.blocks)
 
-    def features(self, x: Tensor, tap: str | None = None, *, pooled: bool = True) -> Tensor:
-        """Features (N, d) of images `x` (N, channels, height, width) at a named tap; the last one unless told.
+    @property
+    def taps(self) -> list[str]:
+        """The old name of `layers`, for one version."""
+        warnings.warn("Network.taps is now called Network.layers", DeprecationWarning, stacklevel=2)
+        return self.layers
+
+    def features(self, x: Tensor, layer: str | None = None, *, pooled: bool = True) -> Tensor:
+        """Features (N, d) of images `x` (N, channels, height, width) at a named layer; the last one unless told.
 
         Feature maps (N, c, h, w) become (N, c) by averaging over positions when `pooled`, else (N, c h w) by flattening.
-        The classifier always sees the pooled features. An unknown tap raises `InputError`.
+        The classifier always sees the pooled features. An unknown layer raises `InputError`.
         """
-        if tap is not None and tap not in self.blocks:
-            raise unknown("tap", tap, self.taps)
+        if layer is not None and layer not in self.blocks:
+            raise unknown("layer", layer, self.layers)
         for name, block in self.blocks.items():
             x = block(x)
-            if name == tap:
+            if name == layer:
                 break
         return vectors(x, pooled=pooled)
 
     def all_features(self, x: Tensor, *, pooled: bool = True) -> dict[str, Tensor]:
-        """Features (N, d_l) at every tap in one forward pass."""
-        found = {}
+        """Features (N, d_l) at every layer in one forward pass."""
+        features = {}
         for name, block in self.blocks.items():
             x = block(x)
-            found[name] = vectors(x, pooled=pooled)
-        return found
+            features[name] = vectors(x, pooled=pooled)
+        return features
 
     def activations(self, x: Tensor) -> dict[tuple[str, str], Tensor]:
-        """In one forward pass each block's output as it is, ``(tap, "post")``, and what its last activation takes in, ``(tap, "pre")``.
+        """In one forward pass each block's output as it is, ``(layer, "post")``, and what its last activation takes in, ``(layer, "pre")``.
 
         In a residual block the last activation comes after the sum with the skip path, so "pre" is that sum.
 
@@ -59,17 +66,17 @@ class Network(nn.Module):
         >>> [(*key, tuple(h.shape)) for key, h in found.items()], torch.equal(found["hidden1", "pre"].relu(), found["hidden1", "post"])
         ([('hidden1', 'pre', (7, 5)), ('hidden1', 'post', (7, 5))], True)
         """
-        found = {}
+        features = {}
         for name, block in self.blocks.items():
             last = [module for module in block.modules() if isinstance(module, tuple(ACTIVATIONS.values()))][-1]
             # a copy, since torchvision's ReLU works in place; where a module runs twice the second call is the one that stays
-            hook = last.register_forward_pre_hook(lambda _, inputs, name=name: found.update({(name, "pre"): inputs[0].clone()}))
+            hook = last.register_forward_pre_hook(lambda _, inputs, name=name: features.update({(name, "pre"): inputs[0].clone()}))
             try:
                 x = block(x)
             finally:
                 hook.remove()
-            found[name, "post"] = x
-        return found
+            features[name, "post"] = x
+        return features
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.features(x))
@@ -85,12 +92,12 @@ def vectors(x: Tensor, *, pooled: bool) -> Tensor:
 
 
 def mlp(input_shape: tuple[int, int, int], num_classes: int, *, depth=3, width=128, activation="relu", bias=True, batch_norm=False) -> Network:
-    """`depth` hidden layers of `width` units on flattened images; taps ``hidden1`` … after the activation.
+    """`depth` hidden layers of `width` units on flattened images; layers ``hidden1`` … after the activation.
 
     With `batch_norm`, before each activation, it collapses in far fewer steps; the hidden layers then need no bias and have none.
 
     >>> net = mlp((1, 8, 8), 10, depth=2, width=16)
-    >>> net.taps, sum(p.numel() for p in net.parameters())  # 64*16+16 + 16*16+16 + 16*10+10
+    >>> net.layers, sum(p.numel() for p in net.parameters())  # 64*16+16 + 16*16+16 + 16*10+10
     (['hidden1', 'hidden2'], 1482)
     """
     if depth < 1 or width < 1:
@@ -109,7 +116,7 @@ def mlp(input_shape: tuple[int, int, int], num_classes: int, *, depth=3, width=1
 def cnn(input_shape: tuple[int, int, int], num_classes: int, *, width=16, repeat=1) -> Network:
     """Three stages of `repeat` 3 × 3 convolutions with batch norm and ReLU (width, 2 width, 4 width channels); the first two halve the image.
 
-    >>> cnn((1, 8, 8), 10, repeat=2).taps
+    >>> cnn((1, 8, 8), 10, repeat=2).layers
     ['conv1', 'conv2', 'conv3', 'conv4', 'conv5', 'conv6']
     """
     channels = [input_shape[0], *[width] * repeat, *[2 * width] * repeat, *[4 * width] * repeat]
@@ -122,7 +129,7 @@ def cnn(input_shape: tuple[int, int, int], num_classes: int, *, width=16, repeat
 
 
 def two_layer(input_shape: tuple[int, int, int], num_classes: int, *, width=64, kernel=7, stride=3, start=0.1) -> Network:
-    """One convolution without bias, ReLU, and a linear layer on the flattened map; tap ``conv1``. Filters start small: deviation `start` / `kernel`.
+    """One convolution without bias, ReLU, and a linear layer on the flattened map; layer ``conv1``. Filters start small: deviation `start` / `kernel`.
 
     >>> net = two_layer((1, 28, 28), 10)
     >>> net(torch.zeros(2, 1, 28, 28)).shape, net.classifier.in_features  # 8 x 8 positions
@@ -137,7 +144,7 @@ def two_layer(input_shape: tuple[int, int, int], num_classes: int, *, width=64, 
 def resnet18(input_shape: tuple[int, int, int], num_classes: int) -> Network:
     """torchvision's ResNet-18 with the small-image stem of Papyan et al. (2020): a 3 × 3 stride-1 convolution and no max-pool.
 
-    Taps: ``stem``, ``layer1-0``, ``layer1-1``, … ``layer4-1``, one a residual block.
+    Layers: ``stem``, ``layer1-0``, ``layer1-1``, … ``layer4-1``, one a residual block.
     """
     from ncbook.torchvision_compat import torchvision
 
@@ -155,9 +162,9 @@ def resnet_small(input_shape: tuple[int, int, int], num_classes: int, *, width=1
     """The small ResNet of He et al. (2016) for CIFAR: a stem, and three stages of `repeat` residual blocks (width, 2 width, 4 width channels).
 
     The blocks are torchvision's, with a 1 × 1 convolution where a skip path changes size. At width 16 it is twenty times cheaper than
-    ResNet-18. Taps: ``stem``, ``layer1-0`` … after the sum with the skip path and its ReLU.
+    ResNet-18. Layers: ``stem``, ``layer1-0`` … after the sum with the skip path and its ReLU.
 
-    >>> resnet_small((1, 8, 8), 10, repeat=1).taps
+    >>> resnet_small((1, 8, 8), 10, repeat=1).layers
     ['stem', 'layer1-0', 'layer2-0', 'layer3-0']
     """
     from ncbook.torchvision_compat import torchvision

@@ -34,6 +34,6 @@ def outputs(of_patch: Tensor, index: Tensor) -> Tensor:
 
 @torch.no_grad()
 def accuracy(filters: Tensor, data: PatchImages, *, power: float, threshold: float) -> Tensor:
-    """Share of the images of `data` that filters (R, 2m, d) tell right, at each noise level (R,)."""
+    """Share of the images of `data` that filters (R, 2m, d) classify correctly, at each noise level (R,)."""
     value, _ = huberised_relu(filters @ data.patches.mT, power=power, threshold=threshold)
     return ((outputs(votes(value), data.index) > 0) == (data.labels > 0)).double().mean(-1)

@@ -29,7 +29,7 @@ SHIFT = 6  # standard errors of the middle of a column's differences over runs
 COUNTS = ("error", "accuracy", "mismatch")  # shares of images: never compared by ratio
 TIME = ("epoch", "step", "scale")  # along which a run goes on
 PARSED = re.compile(r" \d+$")  # the name of a column that `_numbers` made of a text
-TOLD = ("epoch", "step", "split", "layer", "activation", "pooling", "frame", "probe", "noise", "scale", "matrix")  # tell rows of a run apart
+IN_WORDS = ("epoch", "step", "split", "layer", "activation", "pooling", "frame", "probe", "noise", "scale", "matrix")  # tell rows of a run apart
 
 
 @dataclass
@@ -43,21 +43,21 @@ class Difference:
 
 def exactly(runs: list[Run], recorded: pd.DataFrame, fresh: pd.DataFrame) -> Difference:
     """Compare two tables of `runs` cell by cell, digit for digit."""
-    found = _columns_differ(recorded, fresh)
-    if found.misses:
-        return found
+    difference = _columns_differ(recorded, fresh)
+    if difference.misses:
+        return difference
     for run, (was, now) in _by_run(runs, [recorded, fresh]):
         if len(was) != len(now):
-            found.misses.append(f"{in_words(run)}: {len(was)} rows recorded, {len(now)} here")
+            difference.misses.append(f"{in_words(run)}: {len(was)} rows recorded, {len(now)} here")
             continue
-        found.cells += was.size
+        difference.cells += was.size
         for column in was.columns:
             a, b = was[column].to_numpy(), now[column].to_numpy()
             differ = ~((a == b) | (pd.isna(a) & pd.isna(b)))
             if differ.any():
                 at = int(differ.argmax())
-                found.misses.append(f"{in_words(run)}, {_row(was.iloc[at])}: {column} recorded {a[at]!s}, here {b[at]!s}")
-    return found
+                difference.misses.append(f"{in_words(run)}, {_row(was.iloc[at])}: {column} recorded {a[at]!s}, here {b[at]!s}")
+    return difference
 
 
 def within(
@@ -69,33 +69,33 @@ def within(
     the middle of each column's differences with its spread over seeds.
     """
     recorded, fresh, *others = (_numbers(table) for table in (recorded, fresh, *others))
-    found = _columns_differ(recorded, fresh)
-    if found.misses:
-        return found
-    (was, now, *others), places = _aligned(runs, [recorded, fresh, *others], found)
+    difference = _columns_differ(recorded, fresh)
+    if difference.misses:
+        return difference
+    (was, now, *others), places = _aligned(runs, [recorded, fresh, *others], difference)
     kinds = {column: "fixed" if column in runs[0].parameters else _kind(column, now[column]) for column in was.columns if len(places)}
     apart = {c: [_gap(kind, other[c], now[c]) for other in others] for c, kind in kinds.items()}
     # how far single networks of this table go here: another may have gone as far elsewhere
-    seen = [_finite(apart[c]).max() / _unit(k, now[c]) for c, k in kinds.items() if others and k != "fixed"]
-    chaos = 0.0 if steady else max(CHAOS, *seen, 0.0)
+    farthest = [_finite(apart[c]).max() / _unit(k, now[c]) for c, k in kinds.items() if others and k != "fixed"]
+    chaos = 0.0 if steady else max(CHAOS, *farthest, 0.0)
     worst = 0.0
     for column, kind in kinds.items():
-        found.cells += len(was)
+        difference.cells += len(was)
         gap, allowed = _gap(kind, was[column], now[column]), np.zeros(len(was))
         if kind != "fixed":
             floor = _floor(kind, now[column])
             unit = _unit(kind, now[column])
             trained = np.where((places["time"] > 0) & (not steady), np.inf, BEFORE * unit)
             allowed = _allowed(gap, apart[column], now[column], places, floor, chaos * unit) if others else trained
-            if told := _shifted(kind, was[column], now[column], [other[column] for other in others], places, floor):
-                found.misses.append(f"{column}: {told}")
+            if shift := _shifted(kind, was[column], now[column], [other[column] for other in others], places, floor):
+                difference.misses.append(f"{column}: {shift}")
         for at in np.flatnonzero(gap > allowed):
             a, b = was[column].iloc[at], now[column].iloc[at]
-            found.misses.append(f"{places.words[at]}, {_row(was.iloc[at])}: {column} recorded {a!s}, here {b!s}")
+            difference.misses.append(f"{places.words[at]}, {_row(was.iloc[at])}: {column} recorded {a!s}, here {b!s}")
         if worst < gap.max() < np.inf:
             worst, at = gap.max(), int(gap.argmax())
-            found.largest = f"{column}: recorded {was[column].iloc[at]:.6g}, here {now[column].iloc[at]:.6g}"
-    return found
+            difference.largest = f"{column}: recorded {was[column].iloc[at]:.6g}, here {now[column].iloc[at]:.6g}"
+    return difference
 
 
 def _allowed(gap: np.ndarray, apart: list[np.ndarray], values: pd.Series, places: pd.DataFrame, floor: float, chaos: float) -> np.ndarray:
@@ -107,11 +107,11 @@ def _allowed(gap: np.ndarray, apart: list[np.ndarray], values: pd.Series, places
     if not measured.any() and pd.api.types.is_integer_dtype(values):
         return np.zeros(len(values))
     group = places["group"].to_numpy()  # of rows that are alike and of one time, numbered by what they are alike to, then by time
-    seen = np.zeros(group.max() + 1)
-    np.maximum.at(seen, group, measured)
-    for begin, end in pairwise([*np.unique(places.groupby("alike")["group"].min()), len(seen)]):
-        seen[begin:end] = np.maximum.accumulate(seen[begin:end])  # what has once gone apart may stay so
-    allowed = FACTOR * seen[group] + floor
+    largest = np.zeros(group.max() + 1)
+    np.maximum.at(largest, group, measured)
+    for begin, end in pairwise([*np.unique(places.groupby("alike")["group"].min()), len(largest)]):
+        largest[begin:end] = np.maximum.accumulate(largest[begin:end])  # what has once gone apart may stay so
+    allowed = FACTOR * largest[group] + floor
     if (nowhere := ~np.isfinite(apart).all(axis=0)).any():  # a number against none, where instruction sets have it too
         allowed[np.isin(group, group[nowhere])] = np.inf
     most, counted = max(FACTOR * measured.max(), chaos) + floor, _counted(values)
@@ -209,10 +209,10 @@ def _quantum(values: pd.Series) -> float:
     return float(steps.min()) if len(steps) else 0.0
 
 
-def _aligned(runs: list[Run], tables: list[pd.DataFrame], found: Difference) -> tuple[list[pd.DataFrame], pd.DataFrame]:
+def _aligned(runs: list[Run], tables: list[pd.DataFrame], difference: Difference) -> tuple[list[pd.DataFrame], pd.DataFrame]:
     """The rows that all tables have, in one order, and the place of each: its run and setting, what it is alike to, when in its run it stands.
 
-    Runs that do not fit are told in `found`.
+    Runs that do not fit are named in `difference`.
     """
     kept, places = [], []
     alike = [c for c in tables[1] if not pd.api.types.is_numeric_dtype(tables[1][c]) or pd.api.types.is_bool_dtype(tables[1][c])]
@@ -221,7 +221,7 @@ def _aligned(runs: list[Run], tables: list[pd.DataFrame], found: Difference) -> 
         if time == "epoch":
             parts = _common_epochs(parts)
         if len({len(part) for part in parts}) > 1:
-            found.misses.append(f"{in_words(run)}: {len(parts[0])} rows recorded, {len(parts[1])} here")
+            difference.misses.append(f"{in_words(run)}: {len(parts[0])} rows recorded, {len(parts[1])} here")
             continue
         kept.append(parts)
         now = parts[1]
@@ -275,8 +275,8 @@ def in_words(run: Run | None) -> str:
     """A run in the parameters that are words or tell repetitions apart."""
     if run is None:
         return "a run whose parameters the profile does not have"
-    told = {k: v for k, v in run.parameters.items() if isinstance(v, str) or k in ("seed", "layout", "train_size", "weight_decay", "dimension")}
-    return ", ".join(f"{k}={v}" for k, v in told.items() if k not in ("schedule", "precision")) or str(run)
+    shown = {k: v for k, v in run.parameters.items() if isinstance(v, str) or k in ("seed", "layout", "train_size", "weight_decay", "dimension")}
+    return ", ".join(f"{k}={v}" for k, v in shown.items() if k not in ("schedule", "precision")) or str(run)
 
 
 def _setting(run: Run | None) -> str:
@@ -284,4 +284,4 @@ def _setting(run: Run | None) -> str:
 
 
 def _row(row: pd.Series) -> str:
-    return ", ".join(f"{name} {row[name]}" for name in TOLD if name in row) or f"row {row.name}"
+    return ", ".join(f"{name} {row[name]}" for name in IN_WORDS if name in row) or f"row {row.name}"

@@ -25,7 +25,7 @@ from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text
 from ncbook.errors import InputError
 from ncbook.publish import notebooks, sealed
 from ncbook.publish.parameters import parameters
-from ncbook.runs.code import PACKAGE, module_code
+from ncbook.runs.code import PACKAGE, files_of, module_code
 from ncbook.runs.digest import canonical, digest
 from ncbook.runs.key import data_fingerprints, libraries
 
@@ -59,10 +59,8 @@ class Chapter:
                 "profile": self.profile,
                 "tables": self._record_digest() if self.recorded else data_fingerprints(self.parameters),
                 "experiment": _code(PACKAGE / "chapters" / self.name / "experiment.py"),
-                "figures": module_code(PACKAGE / "publish" / "figures.py"),
-                "provenance": module_code(PACKAGE / "publish" / "provenance.py"),
                 "quantities": _code(PACKAGE / "chapters" / self.name / "quantities.py"),
-                "rule": module_code(PACKAGE / "publish" / "judge.py"),
+                "imports": sorted(module_code(file) for file in files_of(notebooks.imports(self.name), ours=False)),
                 "claims": entries(self.name),
                 "device": settings.device(),
                 "libraries": libraries(),
@@ -118,10 +116,10 @@ def is_current(name: str, profile: str) -> bool:
     return False
 
 
-def run(asked: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
+def run(requested: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
     """Train and execute what is not up to date; returns the chapters that failed, after printing why. The others are finished."""
-    stale = [chapter for chapter in asked if not chapter.is_done()]
-    for chapter in asked:
+    stale = [chapter for chapter in requested if not chapter.is_done()]
+    for chapter in requested:
         if chapter not in stale:
             console.print(f"{chapter.name} ({chapter.profile}): up to date")
     if not stale:
@@ -172,8 +170,10 @@ def _execute(chapter: Chapter) -> bool:
     source = notebooks.notebook(chapter.name)
     changed = {k: v for k, v in chapter.parameters.items() if v != notebooks.defaults(chapter.name)[k]}
     kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=os.path.join(socket, "k"))
-    kernel.kernel_spec.env |= {"NCBOOK_OUTPUT": str(aside), "NCBOOK_PROFILE": chapter.profile, "NCBOOK_ROOT": str(paths.root())}
-    kernel.kernel_spec.env["NCBOOK_RECORD"] = str(paths.record(chapter.profile, chapter.name)) if chapter.recorded else ""
+    record = str(paths.record(chapter.profile, chapter.name)) if chapter.recorded else None
+    session = Path(socket, "session.json")
+    session.write_text(json.dumps({"profile": chapter.profile, "output": str(aside), "record": record}), encoding="utf-8")
+    kernel.kernel_spec.env |= {settings.SESSION: str(session), "NCBOOK_ROOT": str(paths.root())}
     try:
         papermill.execute_notebook(
             str(source), str(aside / source.name), changed, kernel_name="python3", cwd=str(paths.root()), progress_bar=False, km=kernel
@@ -203,13 +203,13 @@ def _execute(chapter: Chapter) -> bool:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def forecast(asked: list[Chapter]) -> None:
+def forecast(requested: list[Chapter]) -> None:
     """Print what a run would do: runs cached and missing, estimated time and disk. Nothing is trained."""
     from ncbook.runs import store
     from ncbook.runs.pool import missing
 
     table = Table("chapter", "profile", "runs", "cached", "to train", "core time", "disk", box=None)
-    for chapter in asked:
+    for chapter in requested:
         runs = chapter.runs()
         todo = missing(runs)
         sizes = [sum(f.stat().st_size for f in store.folder(r.experiment, r.key).iterdir()) for r in runs if r not in todo]

@@ -16,30 +16,30 @@ def claim_ids(names) -> list[str]:
     return [entry["id"] for entry in entries() if entry["chapter"] in names]
 
 
-def pages(asked: list[Chapter], beside: Sequence[Chapter] = ()) -> dict[str, str]:
+def pages(requested: list[Chapter], beside: Sequence[Chapter] = ()) -> dict[str, str]:
     """The generated Markdown by name: ``glance`` (one line a claim) and ``ledger`` (every claim in full, by chapter).
 
     The chapters `beside` are the same ones under other profiles: their verdicts are marked next to the main one.
     """
-    found: dict[str, tuple[Chapter, dict]] = {}
-    for chapter in asked:
-        found |= {verdict["id"]: (chapter, verdict) for verdict in verdicts(chapter)}
+    judged: dict[str, tuple[Chapter, dict]] = {}
+    for chapter in requested:
+        judged |= {verdict["id"]: (chapter, verdict) for verdict in verdicts(chapter)}
     others: dict[str, list[tuple[str, str]]] = {}
     for chapter in beside:
         for verdict in verdicts(chapter):
             others.setdefault(verdict["id"], []).append((chapter.profile, verdict["verdict"]))
-    claims = [entry for entry in entries() if entry["id"] in found]
+    claims = [entry for entry in entries() if entry["id"] in judged]
     full = []
-    for chapter in asked:
+    for chapter in requested:
         full += [f"## [{notebooks.title(chapter.name)}](chapters/{chapter.name})", ""]
-        full += [_full(claim, *found[claim["id"]], others.get(claim["id"], [])) for claim in claims if claim["chapter"] == chapter.name]
-    return {"glance": _glance(claims, found, others), "ledger": "\n".join(full) + _chance(len(claims))}
+        full += [_full(claim, *judged[claim["id"]], others.get(claim["id"], [])) for claim in claims if claim["chapter"] == chapter.name]
+    return {"glance": _glance(claims, judged, others), "ledger": "\n".join(full) + _chance(len(claims))}
 
 
-def _glance(claims: list[dict], found: dict, others: dict) -> str:
+def _glance(claims: list[dict], judged: dict, others: dict) -> str:
     rows = ["| claim | verdict | chapter | profile |", "|---|---|---|---|"]
     for claim in claims:
-        chapter, verdict = found[claim["id"]]
+        chapter, verdict = judged[claim["id"]]
         profiles = markdown(chapter.profile) + _marks(verdict, others.get(claim["id"], []))
         rows.append(
             f"| [{claim['statement']}](#claim-{claim['id']}) | {MARKS[verdict['verdict']]} {verdict['verdict']} "

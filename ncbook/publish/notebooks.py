@@ -2,12 +2,14 @@
 
 import ast
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
 
 from ncbook.errors import InputError, unknown
 from ncbook.paths import root
+from ncbook.runs.code import imports_of
 
 
 def notebook(chapter: str) -> Path:
@@ -19,10 +21,10 @@ def notebook(chapter: str) -> Path:
 
 def names() -> list[str]:
     """All chapters, in the order of the book's table of contents; a notebook that it lacks comes last."""
-    found = {path.stem for path in (root() / "book" / "chapters").glob("*.ipynb")}
+    stems = {path.stem for path in (root() / "book" / "chapters").glob("*.ipynb")}
     toc = root() / "book" / "_toc.yml"
     listed = [Path(f).stem for f in _files(yaml.safe_load(toc.read_text(encoding="utf-8")))] if toc.is_file() else []
-    return [name for name in listed if name in found] + sorted(found - set(listed))
+    return [name for name in listed if name in stems] + sorted(stems - set(listed))
 
 
 def _files(toc) -> list[str]:
@@ -43,8 +45,8 @@ def title(chapter: str) -> str:
 def cells(chapter: str) -> list[dict]:
     """The cells of a chapter's notebook: type, source and metadata; an `InputError` where it cannot be read."""
     try:
-        found = json.loads(notebook(chapter).read_text(encoding="utf-8"))["cells"]
-        return [{"cell_type": cell["cell_type"], "source": "".join(cell["source"]), "metadata": dict(cell["metadata"])} for cell in found]
+        listed = json.loads(notebook(chapter).read_text(encoding="utf-8"))["cells"]
+        return [{"cell_type": cell["cell_type"], "source": "".join(cell["source"]), "metadata": dict(cell["metadata"])} for cell in listed]
     except (ValueError, LookupError, TypeError) as error:
         raise InputError(f"{notebook(chapter)} is not a readable notebook ({error}); restore it with git.") from error
 
@@ -59,3 +61,13 @@ def defaults(chapter: str) -> dict:
             except (SyntaxError, ValueError, AttributeError) as error:
                 raise InputError(f"{notebook(chapter)}: the cell of parameters takes lines `name = value` only ({error}).") from error
     raise InputError(f"{notebook(chapter)} has no cell tagged 'parameters'.")
+
+
+def imports(chapter: str) -> list[str]:
+    """The names of the modules that the cells of a notebook import. A cell that is no plain Python is left out: its kernel says what is wrong."""
+    names = []
+    for cell in cells(chapter):
+        if cell["cell_type"] == "code":
+            with suppress(SyntaxError):
+                names += imports_of(ast.parse(cell["source"]))
+    return sorted(set(names))

@@ -1,50 +1,51 @@
 """Where the numbers of a page come from: the box at the end of each chapter."""
 
 import json
-import os
-
-import pandas as pd
+from pathlib import Path
 
 from ncbook import paths
 from ncbook.escape import code, markdown
-from ncbook.publish import commits, records
+from ncbook.publish import commits
+from ncbook.publish.records import Record
 from ncbook.publish.verdicts import changed_claims, changed_code
+from ncbook.runs.plan import Table
 from ncbook.version import __version__
 
 VERSIONS = ("torch", "numpy", "scipy", "scikit_learn", "python")
 
 
-class Box(str):
+class Markdown(str):
     """A Markdown text that a notebook shows rendered."""
 
     def _repr_markdown_(self) -> str:
         return str(self)
 
 
-def provenance(*tables: pd.DataFrame) -> Box:
-    """The runs behind tables that `sweep` returned: how many, on which data, seeds and machine, with which versions, for how long.
+def provenance(read: list[Table], *, profile: str, folder: Path, record: Record | None = None) -> Markdown:
+    """The runs behind the tables of a chapter: how many, on which data, seeds and machine, with which versions, for how long.
 
-    The same lines, in Markdown, are left in the output folder, for the page of trust.
+    The same lines, in Markdown, are left in `folder`, for the page of trust. Of the `record` that the tables come from it is told as well when it was
+    made, at which commit, and what has changed since.
     """
-    runs = [run for table in tables for run in table.attrs["runs"]]
+    runs, tables = [run for table in read for run in table.runs], [table.rows for table in read]
     datasets = list(dict.fromkeys(name for table in tables if "dataset" in table for name in table["dataset"].unique()))
     seeds = [seed for table in tables if "seed" in table for seed in (table["seed"].min(), table["seed"].max())]
     seconds = sum(run["seconds"] for run in runs)
     machines = sorted({run["gpu"] or f"{run['cpu'] or run['machine']} ({run['cpu_capability']}), one thread a run" for run in runs})
     lines = {
-        "profile": code(os.environ.get("NCBOOK_PROFILE", "by hand")),
+        "profile": code(profile),
         "data": ", ".join(map(code, datasets)) or "–",
         "runs": f"{len(runs)}, seeds {min(seeds)} to {max(seeds)}" if seeds else str(len(runs)),
         "trained on": "; ".join(map(markdown, machines)),
         "core time": f"{seconds:.0f} s in all, {max(run['seconds'] for run in runs):.0f} s the longest run",
         "memory": f"{max(run['peak_memory_mb'] for run in runs)} MB the largest process",
         "finished": markdown(max(run["finished"] for run in runs).replace("T", " ").replace("Z", " UTC")),
-        **({"record": _record(runs)} if os.environ.get("NCBOOK_RECORD") else {}),  # a run of the store has none, whatever its file says
+        **({"record": _record(runs, record)} if record else {}),  # a run of the store has none, whatever its file says
         "versions": ", ".join(_all(runs, name) for name in VERSIONS),
         "page made by": f"ncbook {__version__}",
     }
-    (paths.writable(paths.output()) / "provenance.json").write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
-    return Box("| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in lines.items()))
+    (paths.writable(folder) / "provenance.json").write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
+    return Markdown("| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in lines.items()))
 
 
 def _all(runs: list[dict], name: str) -> str:
@@ -52,7 +53,7 @@ def _all(runs: list[dict], name: str) -> str:
     return f"{name.replace('_', '-')} {' and '.join(map(markdown, found))}"
 
 
-def _record(runs: list[dict]) -> str:
+def _record(runs: list[dict], record: Record) -> str:
     """When the tables were recorded, at which commit, and whether what computes them has changed since."""
     changed = sum(run["changed"] for run in runs)
     since = (
@@ -60,10 +61,9 @@ def _record(runs: list[dict]) -> str:
         if changed
         else "nothing that computes it has changed since"
     )
-    provenance = records.asked().provenance
-    if claims := changed_claims(provenance):
+    if claims := changed_claims(record.provenance):
         since += f"; **what decides {len(claims)} claims has changed since: {', '.join(map(markdown, claims))}**"
-    if judges := changed_code(provenance):
+    if judges := changed_code(record.provenance):
         since += f"; edited since: {', '.join(judges)}"
     dirty = " **with uncommitted changes**" if runs[0]["dirty"] else ""
     return f"of {markdown(runs[0]['recorded'][:10])}, made at {_commit(runs[0]['commit'])}{dirty}; {since}"

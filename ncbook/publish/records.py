@@ -8,12 +8,10 @@ checksum of each file. From a record the book is rendered without training (``ma
 import gzip
 import hashlib
 import io
-import os
 import platform
 import time
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
@@ -25,8 +23,7 @@ from ncbook.publish.parameters import parameters as parameters_of
 from ncbook.publish.verdicts import code, deciding, judged, plain
 from ncbook.runs import store
 from ncbook.runs.digest import canonical, digest
-from ncbook.runs.plan import Infos, plan
-from ncbook.runs.plan import read as finished
+from ncbook.runs.plan import Table, finished, plan
 from ncbook.runs.pool import Run, finish, missing
 from ncbook.version import __version__
 
@@ -55,7 +52,7 @@ def why_shown(chapter: str) -> str:
 
 def planned(chapter: str, parameters: dict, *, device: str | None = None) -> dict[str, list[Run]]:
     """The runs of each table of a chapter, by the table's name."""
-    tables = import_module(f"ncbook.chapters.{chapter}.experiment").TABLES
+    tables = chapters.experiment(chapter).TABLES
     return {name: plan(f, grid(**parameters), device=device) for name, (f, grid) in tables.items()}
 
 
@@ -64,7 +61,7 @@ def planned_short(chapter: str) -> dict[str, list[Run]]:
     return planned(chapter, parameters_of(chapter, chapters.SHORT), device="cpu")
 
 
-def held(chapter: str, profile: str, parameters: dict) -> dict[str, list[Run]]:
+def complete(chapter: str, profile: str, parameters: dict) -> dict[str, list[Run]]:
     """The finished runs of each table: this machine's kind of device, or of the other where they were imported from there.
 
     An `InputError` where some are missing: a record holds complete grids only.
@@ -92,14 +89,14 @@ class Record:
     runs: pd.DataFrame  # one row a run: its table, key, digest of its parameters, and what it took
     edited: list[str]  # files that are not what was recorded
 
-    def table(self, planned: list[Run]) -> pd.DataFrame:
+    def table(self, planned: list[Run]) -> Table:
         """The recorded table of a plan; an `InputError` where the record holds no table of exactly these runs.
 
-        ``attrs["runs"]`` says of each run whether its code, data or a library has ``changed`` since; what an older record lacks is None.
+        What is known of each run says as well whether its code, data or a library has ``changed`` since; what an older record lacks is None.
         """
-        asked = {digest(run.parameters): run for run in planned}
+        by_digest = {digest(run.parameters): run for run in planned}
         for name, of_table in self.runs.groupby("table", sort=False):
-            if self.provenance["tables"][name]["experiment"] == planned[0].experiment and set(of_table["parameters"]) == set(asked):
+            if self.provenance["tables"][name]["experiment"] == planned[0].experiment and set(of_table["parameters"]) == set(by_digest):
                 break
         else:
             raise InputError(
@@ -109,16 +106,17 @@ class Record:
         commit = {name: self.provenance[name] for name in ("commit", "dirty", "recorded")}
         infos = [
             {
-                "parameters": asked[row.parameters].parameters,
+                "parameters": by_digest[row.parameters].parameters,
                 **{name: getattr(row, name, None) for name in TOOK},
                 **commit,
-                "changed": key_on(asked[row.parameters], row.device, getattr(row, "instruction_set", None)) != row.key,
+                "changed": key_on(by_digest[row.parameters], row.device, getattr(row, "instruction_set", None)) != row.key,
             }
             for row in of_table.itertuples()
         ]
-        table = self.tables[name].copy()
-        table.attrs["runs"] = Infos(infos)
-        return table
+        rows, first = self.tables[name], list(planned[0].parameters)  # the parameters come first, in the order of the plan
+        if set(first) <= set(rows):
+            rows = rows[[*first, *(column for column in rows if column not in first)]]
+        return Table(rows.copy(), infos)
 
     def _changes(self) -> str:
         now = canonical(parameters_of(self.provenance["chapter"], self.provenance["profile"]))
@@ -132,10 +130,9 @@ def key_on(run: Run, device: str, instruction_set: str | None = None) -> str:
     return replace(run, device=device, instruction_set=instruction_set or run.instruction_set).key
 
 
-def asked() -> Record | None:
-    """The record that the environment says to render from (``NCBOOK_RECORD``), if it does."""
-    given = os.environ.get("NCBOOK_RECORD")
-    return _whole(_read(Path(given), _stat(Path(given)))) if given else None
+def read(here: Path) -> Record:
+    """The record in a folder; an `InputError` where it cannot be read or was edited."""
+    return _whole(_read(here, _stat(here)))
 
 
 def check(profile: str, chapter: str, parameters: dict) -> None:
@@ -198,15 +195,16 @@ def write_short(names: list[str], *, jobs: int | None = None) -> None:
 
 
 def write(chapter: str, profile: str, parameters: dict) -> Path:
-    """Promote a chapter's finished runs (see `held`) to its record, with the verdicts on them. The record before it stays until then."""
-    of_table = planned_short(chapter) if profile == chapters.SHORT else held(chapter, profile, parameters)
-    texts, rows, tables, read = {}, [], {}, {}
+    """Promote a chapter's finished runs (see `complete`) to its record, with the verdicts on them. The record before it stays until then."""
+    of_table = planned_short(chapter) if profile == chapters.SHORT else complete(chapter, profile, parameters)
+    texts, rows, tables, read_back = {}, [], {}, {}
     for name, runs in of_table.items():
-        table = read[name] = finished(runs)
-        for run, info in zip(runs, table.attrs["runs"], strict=True):
+        table = finished(runs)
+        read_back[name] = table.rows
+        for run, info in zip(runs, table.runs, strict=True):
             rows.append({"table": name, "key": run.key, "parameters": digest(run.parameters)} | {k: info.get(k) for k in TOOK})
-        texts[f"{name}.csv.gz"] = store.to_csv(table)
-        tables[name] = {"experiment": runs[0].experiment, "runs": len(runs), "rows": len(table)}
+        texts[f"{name}.csv.gz"] = store.to_csv(table.rows)
+        tables[name] = {"experiment": runs[0].experiment, "runs": len(runs), "rows": len(table.rows)}
     took = pd.DataFrame(rows)
     texts["runs.csv.gz"] = store.to_csv(took)
     provenance = {
@@ -224,7 +222,7 @@ def write(chapter: str, profile: str, parameters: dict) -> Path:
         "peak_memory_mb": int(took["peak_memory_mb"].max()),
         "tables": tables,
         "claims": deciding(chapter),
-        "verdicts": plain(judged(chapter, read, profile)) if profile != chapters.SHORT else [],
+        "verdicts": plain(judged(chapter, read_back, profile)) if profile != chapters.SHORT else [],
         "judged_by": code(chapter),
         "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()},
     }
@@ -245,10 +243,10 @@ def _put(target: Path, texts: dict[str, str], provenance: dict) -> Path:
 
 def _packed(text: str) -> bytes:
     """gzip of a text that is the same byte for byte each time."""
-    held = io.BytesIO()
-    with gzip.GzipFile(fileobj=held, mode="wb", filename="", mtime=0, compresslevel=9) as file:
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", filename="", mtime=0, compresslevel=9) as file:
         file.write(text.encode())
-    return held.getvalue()
+    return buffer.getvalue()
 
 
 def _machine(row: dict) -> str:

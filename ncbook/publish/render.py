@@ -1,7 +1,6 @@
 """From executed notebooks to the HTML book: stage the pages, build them with Jupyter Book without executing anything, check them."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from ncbook import paths
+from ncbook import paths, settings
 from ncbook.errors import InputError
 from ncbook.escape import markdown
 from ncbook.publish import ledger, trust
@@ -104,7 +103,7 @@ def _jupyter_book(stage: Path) -> Path:
     console.print("building the pages …")
     done = subprocess.run(
         [*command, "-W", "-n", "--keep-going"], check=False, text=True, encoding="utf-8", errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env={**os.environ, "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"},
+        env=settings.environment(PYTHONWARNINGS="ignore", NO_COLOR="1"),
     )
     log.write_text(done.stdout, encoding="utf-8")
     if done.returncode:

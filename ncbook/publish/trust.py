@@ -10,20 +10,20 @@ from ncbook.runs.code import PACKAGE, module_code
 from ncbook.runs.digest import digest
 
 
-def pages(asked: list[Chapter]) -> dict[str, str]:
+def pages(requested: list[Chapter]) -> dict[str, str]:
     """The generated Markdown by name: ``trust``, one line a chapter."""
     rows = ["| chapter | profile | source | runs | core time | memory | computed on |", "|---|---|---|---|---|---|---|"]
-    for chapter in asked:
-        found = _provenance(chapter)
-        if found is None:
+    for chapter in requested:
+        lines = _provenance(chapter)
+        if lines is None:
             continue
-        source = f"record {found.get('record', '')}" if chapter.recorded else "trained by this build"
+        source = f"record {lines.get('record', '')}" if chapter.recorded else "trained by this build"
         rows.append(
             f"| [{notebooks.title(chapter.name)}](chapters/{chapter.name}) | {code(chapter.profile)} "
-            f"| {source} | {found['runs']} | {found['core time']} "
-            f"| {found['memory']} | {found['trained on']}; {found['versions']} |"
+            f"| {source} | {lines['runs']} | {lines['core time']} "
+            f"| {lines['memory']} | {lines['trained on']}; {lines['versions']} |"
         )
-    verified = [text for chapter_profile in dict.fromkeys(c.profile for c in asked) if (text := _verified(chapter_profile))]
+    verified = [text for chapter_profile in dict.fromkeys(c.profile for c in requested) if (text := _verified(chapter_profile))]
     last = "\n".join(verified) or "This copy of the book has not been verified since it was checked out; `make verify` does it."
     return {"trust": "\n".join(rows) + "\n\n## Last verification\n\n" + last + "\n"}
 

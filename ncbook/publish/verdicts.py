@@ -1,7 +1,6 @@
 """A chapter's verdicts on its tables, and whether those that a record keeps are still what its claims, rule and quantities give."""
 
 import math
-from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -41,10 +40,10 @@ def deciding(chapter: str) -> list[dict]:
 def code(chapter: str) -> dict[str, str]:
     """Digests of what turns a chapter's tables into its page: the rule, the quantities, and the code of the notebook."""
     package = Path(__file__).resolve().parents[1]
-    quantities = find_spec(f"ncbook.chapters.{chapter}.quantities") if find_spec(f"ncbook.chapters.{chapter}") else None
+    quantities = package / "chapters" / chapter / "quantities.py"
     return {
         "rule": module_code(package / "claims" / "registry.py"),
-        "quantities": module_code(Path(quantities.origin)) if quantities else "none",
+        "quantities": module_code(quantities) if quantities.is_file() else "none",
         "notebook": digest([cell["source"] for cell in notebooks.cells(chapter) if cell["cell_type"] == "code"]),
     }
 
@@ -53,13 +52,13 @@ def changed_claims(provenance: dict) -> dict[str, str]:
     """By claim, in words, how what decides it differs from what a record with this `provenance` was judged by: ``threshold recorded 0.1, now 0.001``."""
     was = {claim["id"]: claim for claim in provenance.get("claims", [])}
     now = {claim["id"]: claim for claim in deciding(provenance["chapter"])}
-    told = {}
+    changes = {}
     for name in dict.fromkeys([*was, *now]) if was else ():  # an older record holds none: nothing can be told
         if name not in was or name not in now:
-            told[name] = "the record does not hold it" if name not in was else "recorded, and gone since"
+            changes[name] = "the record does not hold it" if name not in was else "recorded, and gone since"
         elif changed := [f for f in DECIDE if was[name].get(f) != now[name].get(f)]:
-            told[name] = "; ".join(f"{f} recorded {was[name].get(f)}, now {now[name].get(f)}" for f in changed)
-    return told
+            changes[name] = "; ".join(f"{f} recorded {was[name].get(f)}, now {now[name].get(f)}" for f in changed)
+    return changes
 
 
 def changed_code(provenance: dict) -> list[str]:

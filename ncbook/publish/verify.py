@@ -14,14 +14,11 @@ rounding cannot grow: a changed formula, data set or training step shows there o
 """
 
 import html
-import os
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-
-import pandas as pd
 
 from ncbook import chapters, paths, settings
 from ncbook.errors import InputError
@@ -31,7 +28,7 @@ from ncbook.publish.execute import Chapter
 from ncbook.publish.parameters import parameters
 from ncbook.publish.verdicts import changed_claims, difference, judged, plain
 from ncbook.runs.digest import canonical
-from ncbook.runs.plan import read as finished
+from ncbook.runs.plan import Table, finished
 from ncbook.runs.pool import Run, SweepError, finish, time_limit
 
 STACK = ["device", "torch", "numpy", "scipy", "scikit_learn", "machine", "cpu", "cpu_capability", "gpu"]  # what rounds alike
@@ -59,11 +56,11 @@ class Compared:
         return self.by == WEAKER
 
 
-def verify(asked: list[Chapter], *, jobs: int | None = None) -> list[Compared]:
+def verify(requested: list[Chapter], *, jobs: int | None = None) -> list[Compared]:
     """Train the short runs and the profile again, away from the cache, and compare each table of each chapter with its record."""
-    short = [replace(chapter, profile=chapters.SHORT, parameters=parameters(chapter.name, chapters.SHORT)) for chapter in asked]
+    short = [replace(chapter, profile=chapters.SHORT, parameters=parameters(chapter.name, chapters.SHORT)) for chapter in requested]
     results = []
-    for group in (short, asked):
+    for group in (short, requested):
         present, lacking = [], []
         for chapter in group:
             (present if records.exists(chapter.profile, chapter.name) else lacking).append(chapter)
@@ -77,44 +74,44 @@ def _no_record(chapter: Chapter) -> Compared:
     return Compared(chapter.name, chapter.profile, "–", "record", 0, misses=[why])
 
 
-def _compared(asked: list[Chapter], *, jobs: int | None) -> list[Compared]:
+def _compared(requested: list[Chapter], *, jobs: int | None) -> list[Compared]:
     """The chapters' tables against their records: exactly, and where that does not hold by what rounding does."""
-    if not asked:
+    if not requested:
         return []
-    found = {chapter.name: records.read_as_it_is(chapter.profile, chapter.name) for chapter in asked}
-    tables = {c.name: records.planned_short(c.name) if c.profile == chapters.SHORT else records.planned(c.name, c.parameters) for c in asked}
+    on_record = {chapter.name: records.read_as_it_is(chapter.profile, chapter.name) for chapter in requested}
+    tables = {c.name: records.planned_short(c.name) if c.profile == chapters.SHORT else records.planned(c.name, c.parameters) for c in requested}
     planned = {(name, table): runs for name, of_chapter in tables.items() for table, runs in of_chapter.items()}
-    fresh, failed = _trained(planned, settings.instruction_set(), f"verify-{asked[0].profile}", jobs=jobs)
-    profile, results, apart = asked[0].profile, {}, {}
+    fresh, failed = _trained(planned, settings.instruction_set(), f"verify-{requested[0].profile}", jobs=jobs)
+    profile, results, apart = requested[0].profile, {}, {}
     for (name, table), runs in planned.items():
         here = name, table
         if here in failed:
             results[here] = Compared(name, profile, table, "run", 0, misses=failed[here])
             continue
-        recorded = found[name].table(runs)
-        exact = exactly(runs, recorded, fresh[here])
+        recorded = on_record[name].table(runs)
+        exact = exactly(runs, recorded.rows, fresh[here].rows)
         results[here] = _result(name, table, profile, "exact", exact)
         if exact.misses and not _one_stack(recorded, fresh[here]):
             apart[here] = recorded
-    measured: list[dict[tuple, pd.DataFrame]] = []
-    for way in _other_ways(asked[0], apart):
+    measured: list[dict[tuple, Table]] = []
+    for way in _other_ways(requested[0], apart):
         tables, broken = _trained({here: planned[here] for here in apart}, way, f"verify-{profile}-{way}", jobs=jobs)
         if broken:
             raise InputError(f"under the instruction set {way} runs failed: {'; '.join(next(iter(broken.values())))}")
         measured.append(tables)
-        results |= {here: _by_rounding(planned[here], apart[here], fresh[here], [t[here] for t in measured], asked[0], here) for here in apart}
+        results |= {here: _by_rounding(planned[here], apart[here], fresh[here], [t[here] for t in measured], requested[0], here) for here in apart}
         if not any(results[here].misses for here in apart):
             break  # a further instruction set could only allow for more
     for here, recorded in apart.items():
         if not measured or results[here].misses and _devices(recorded) != _devices(fresh[here]):
-            results[here] = _by_rounding(planned[here], recorded, fresh[here], [], asked[0], here)
-    told = [
+            results[here] = _by_rounding(planned[here], recorded, fresh[here], [], requested[0], here)
+    edits = [
         Compared(name, profile, file, "checksum", 0, misses=[f"{file} was edited after it was recorded: its checksum does not hold"])
-        for name, record in found.items()
+        for name, record in on_record.items()
         for file in record.edited
     ]
-    judged = [_verdicts(record, profile) for record in found.values() if profile != chapters.SHORT]
-    return [*results.values(), *judged, *told]
+    judged = [_verdicts(record, profile) for record in on_record.values() if profile != chapters.SHORT]
+    return [*results.values(), *judged, *edits]
 
 
 def _result(chapter: str, table: str, profile: str, by: str, apart: Difference) -> Compared:
@@ -132,8 +129,8 @@ def _verdicts(record: records.Record, profile: str) -> Compared:
     except Exception as error:  # noqa: BLE001 - whatever an edited table makes of a quantity
         return Compared(name, profile, "verdicts", "claims", 0, misses=[*misses, f"its tables cannot be judged ({type(error).__name__}: {error})"])
     for claim in was.keys() & now.keys() - changed.keys():
-        if told := difference(was[claim], now[claim]):
-            misses.append(f"{claim}: {told}")
+        if change := difference(was[claim], now[claim]):
+            misses.append(f"{claim}: {change}")
     if not was:
         misses = ["the record holds no verdicts: it is of an older kind; `make record` makes one that does"]
     return Compared(name, profile, "verdicts", "claims", len(now), misses=misses)
@@ -141,7 +138,7 @@ def _verdicts(record: records.Record, profile: str) -> Compared:
 
 def _trained(
     planned: dict[tuple, list[Run]], instruction_set: str, name: str, *, jobs: int | None
-) -> tuple[dict[tuple, pd.DataFrame], dict[tuple, list[str]]]:
+) -> tuple[dict[tuple, Table], dict[tuple, list[str]]]:
     """The tables of the plans, trained in a place of their own under an instruction set, and what failed in the others."""
     chosen = {here: [replace(run, instruction_set=instruction_set) for run in runs] for here, runs in planned.items()}
     everything, errors = [run for runs in chosen.values() for run in runs], {}
@@ -159,14 +156,14 @@ def _trained(
 
 
 def _by_rounding(
-    runs: list[Run], recorded: pd.DataFrame, fresh: pd.DataFrame, measured: list[pd.DataFrame], chapter: Chapter, here: tuple[str, str]
+    runs: list[Run], recorded: Table, fresh: Table, measured: list[Table], chapter: Chapter, here: tuple[str, str]
 ) -> Compared:
     """A table against its record by what rounding does, or, where nothing was measured, by its spread over seeds."""
-    apart = within(runs, recorded, fresh, measured, steady=chapter.profile == chapters.SHORT)
+    apart = within(runs, recorded.rows, fresh.rows, [table.rows for table in measured], steady=chapter.profile == chapters.SHORT)
     return _result(*here, chapter.profile, "rounding" if measured else WEAKER, apart)
 
 
-def _other_ways(chapter: Chapter, apart: dict[tuple, pd.DataFrame]) -> list[str]:
+def _other_ways(chapter: Chapter, apart: dict[tuple, Table]) -> list[str]:
     """The instruction sets to measure rounding with: those that the runs here were not made with; none on a GPU."""
     if not apart or chapter.profile != chapters.SHORT and settings.device() != "cpu":
         return []
@@ -174,31 +171,26 @@ def _other_ways(chapter: Chapter, apart: dict[tuple, pd.DataFrame]) -> list[str]
     return [name for name in closest_first if name != settings.instruction_set()]
 
 
-def _devices(table: pd.DataFrame) -> set[str]:
-    return {info["device"] for info in table.attrs["runs"]}
+def _devices(table: Table) -> set[str]:
+    return {info["device"] for info in table.runs}
 
 
 @contextmanager
 def away_from_the_cache(name: str) -> Iterator[None]:
     """A cache of runs of its own, empty at the start and gone at the end."""
-    place = paths.build() / "elsewhere" / name
+    place = paths.build() / "verification" / name
     shutil.rmtree(place, ignore_errors=True)
     paths.writable(place)
-    before = os.environ.get("NCBOOK_RUNS")
-    os.environ["NCBOOK_RUNS"] = str(place)
     try:
-        yield
+        with settings.within({"NCBOOK_RUNS": str(place)}):
+            yield
     finally:
-        if before is None:
-            del os.environ["NCBOOK_RUNS"]
-        else:
-            os.environ["NCBOOK_RUNS"] = before
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _one_stack(recorded: pd.DataFrame, fresh: pd.DataFrame) -> bool:
+def _one_stack(recorded: Table, fresh: Table) -> bool:
     """Whether the record names this processor and these versions: it is then held to every digit. To name others is of no use to a forger."""
-    pairs = zip(recorded.attrs["runs"], fresh.attrs["runs"], strict=True)
+    pairs = zip(recorded.runs, fresh.runs, strict=True)
     return all(was.get(name) == now.get(name) for was, now in pairs for name in STACK)
 
 
@@ -213,8 +205,8 @@ def write_report(results: list[Compared], profile: str) -> None:
     folder = paths.writable(paths.build() / "verify" / profile)
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     rows = [{**asdict(result), "verdict": result.verdict} for result in results]
-    held = not any(result.misses for result in results)
-    report = {"profile": profile, "when": when, "holds": held, "tables": canonical({"rows": rows})["rows"]}
+    holds = not any(result.misses for result in results)
+    report = {"profile": profile, "when": when, "holds": holds, "tables": canonical({"rows": rows})["rows"]}
     report |= trust.verified_now(profile, sorted({result.chapter for result in results}))
     (folder / "report.json").write_text(sealed.seal(report), encoding="utf-8")
     cells = "".join(
@@ -225,7 +217,7 @@ def write_report(results: list[Compared], profile: str) -> None:
     (folder / "report.html").write_text(
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Verification</title>"
         "<style>body{font:16px system-ui;margin:2em}td,th{padding:.3em 1em;text-align:left;border-bottom:1px solid #ccc}</style>"
-        f"<h1>Verification of {html.escape(profile)}, {when}</h1><p>{'Every table holds' if held else 'Some tables do not hold'}: {html.escape(summary(results))}.</p>"
+        f"<h1>Verification of {html.escape(profile)}, {when}</h1><p>{'Every table holds' if holds else 'Some tables do not hold'}: {html.escape(summary(results))}.</p>"
         f"<table><tr><th>chapter<th>profile<th>table<th>verdict<th>cells<th>what differs</tr>{cells}</table></html>\n",
         encoding="utf-8",
     )

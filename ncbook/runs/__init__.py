@@ -3,7 +3,8 @@
 The menu. Inside the package, import from the defining module.
 """
 
+from ncbook.runs.grid import expand
 from ncbook.runs.plan import plan, read, sweep
 from ncbook.runs.pool import Run, SweepError, call, finish
 
-__all__ = ["Run", "SweepError", "call", "finish", "plan", "read", "sweep"]
+__all__ = ["Run", "SweepError", "call", "expand", "finish", "plan", "read", "sweep"]

@@ -11,16 +11,16 @@ from ncbook.errors import InputError
 from ncbook.runs.code import file_of, files_of, imports_of, module_code, without_docstrings
 
 
-def cell_function(function, seen: set) -> list:
+def cell_function(function, visited: set) -> list:
     """Code of a function that no file holds, of its helper functions, and of the modules of ncbook or of the user's own that it uses.
 
     A global that is neither an import nor a function would change results without changing any key, so it is refused.
     `inspect.getclosurevars` misses globals inside comprehensions, hence the walk through the nested code objects.
     """
     function = inspect.unwrap(function)
-    if function in seen:
+    if function in visited:
         return []
-    seen.add(function)
+    visited.add(function)
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError) as error:
@@ -49,7 +49,7 @@ def cell_function(function, seen: set) -> list:
             file = file_of(home) if home else None
             parts.append(module_code(file) if file else f"{name} = {home}")
         elif isinstance(value, types.FunctionType):
-            parts += cell_function(value, seen)
+            parts += cell_function(value, visited)
         else:
             raise InputError(
                 f"{function.__qualname__} uses the notebook's {name!r}; define it inside the function, or import it from a file."

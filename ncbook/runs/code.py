@@ -14,8 +14,10 @@ from ncbook.renamed import current
 from ncbook.runs.digest import digest
 
 PACKAGE = Path(__file__).resolve().parents[1]
-# They say where things are and what went wrong; they cannot change a number.
-NOT_RESULTS = {PACKAGE / "errors.py", PACKAGE / "paths.py", PACKAGE / "renamed.py", PACKAGE / "version.py", PACKAGE / "__init__.py"}
+# They say where things are, what went wrong and which runs there are; they cannot change the number that a run gives.
+NOT_RESULTS = {
+    PACKAGE / name for name in ("errors.py", "paths.py", "renamed.py", "settings.py", "version.py", "__init__.py", "runs/grid.py")
+}
 
 
 def module_code(path: Path) -> str:
@@ -61,17 +63,17 @@ def imports_of(tree: ast.AST, package: list[str] | None = None) -> list[str]:
     ``from a.b import c`` gives a.b.c where that is a module, else a.b. A text that names a module of ncbook counts as well: so do the
     lazy menus and `import_module` ask for it.
     """
-    found = []
+    names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if package and node.level else []
             base = ".".join([*above, node.module] if node.module else above)
-            found += [name if file_of(name := f"{base}.{alias.name}") else base for alias in node.names]
+            names += [name if file_of(name := f"{base}.{alias.name}") else base for alias in node.names]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"ncbook(\.\w+)+", node.value):
-            found.append(node.value)
-    return found
+            names.append(node.value)
+    return names
 
 
 def files_of(names: list[str], *, ours: bool) -> list[Path]:

@@ -1,6 +1,5 @@
 """Runs in a pool of processes, each with one thread, so that a table never depends on how many run at a time."""
 
-import os
 import platform
 import resource
 import shutil
@@ -8,11 +7,11 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from multiprocessing import get_context
@@ -112,7 +111,7 @@ def call(pickled: bytes, parameters: dict, device: str, code: str | None = None,
 
 def prepare_worker(instruction_set: str | None = None):
     """Import torch with one thread and one instruction set, before any run's clock starts."""
-    os.environ.update(settings.workers_environment(instruction_set or settings.instruction_set()))
+    settings.keep(**settings.workers_environment(instruction_set or settings.instruction_set()))
     import torch
 
     torch.set_num_threads(1)
@@ -147,22 +146,6 @@ def _text(table, parameters: dict) -> str:
     if doubled := set(parameters) & set(table.columns):
         raise InputError(f"a column of the table is named like a parameter: {', '.join(sorted(doubled))}; rename it.")
     return store.to_csv(table)
-
-
-@contextmanager
-def workers_environment(instruction_set: str) -> Iterator[None]:
-    """What starts within has one thread and one instruction set from its first import on: two threads beside other jobs took five times as long."""
-    changes = settings.workers_environment(instruction_set)
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def missing(planned: list[Run]) -> list[Run]:
@@ -203,7 +186,7 @@ def finish(planned: list[Run], *, jobs: int | None = None, timeout: float | None
     console.print(f"training {len(todo)} runs, {workers} at a time", highlight=False)
     chosen = todo[0].instruction_set
     workers_pool = ProcessPool(workers, initializer=prepare_worker, initargs=(chosen,), context=get_context("spawn"))
-    with workers_environment(chosen), Progress(*columns, console=console) as bar, workers_pool as pool:
+    with settings.within(settings.workers_environment(chosen)), Progress(*columns, console=console) as bar, workers_pool as pool:
         task = bar.add_task(todo[0].experiment.split(".")[0], total=len(todo))
         try:
             waiting = {pool.schedule(call, args=_order(run), timeout=timeout): run for run in todo}

@@ -1,9 +1,11 @@
-"""Frames of C unit vectors in d dimensions: `frame` (closed forms and searched codes), their bounds and symmetries; bounds of theorems. The menu: each name is imported when first used."""
+"""Spherical codes: C unit vectors in d dimensions, in closed form or found by search, their bounds and symmetries; bounds of theorems. The menu: each name is imported when first used."""
 
 from importlib import import_module
 
+from ncbook.renamed import moved_name
+
 _menu = {
-    "frame": "ncbook.theory.codes",
+    "spherical_code": "ncbook.theory.codes",
     "orthoplex": "ncbook.theory.codes",
     "polygon": "ncbook.theory.codes",
     "search": "ncbook.theory.codes",
@@ -21,7 +23,7 @@ _menu = {
 def __getattr__(name: str):
     if name in _menu:
         return getattr(import_module(_menu[name]), name)
-    raise AttributeError(f"module 'ncbook.theory' has no attribute {name!r}")
+    return moved_name(__name__, name)
 
 
 def __dir__():

@@ -1,7 +1,7 @@
 """Spherical codes: C unit vectors in d dimensions, as far apart as we can put them.
 
-`frame` gives closed forms where they exist and otherwise a code found by `search`, which is kept on disk. A code that was searched for is
-never called *the* optimal frame: compare `geometry.largest_cosine` with `geometry.lower_bound`.
+`spherical_code` gives closed forms where they exist and otherwise a code found by `search`, which is kept on disk. A code that was searched for is
+never called *the* optimal code: compare `geometry.largest_cosine` with `geometry.lower_bound`.
 """
 
 import hashlib
@@ -16,7 +16,9 @@ from scipy.optimize import linprog
 
 from ncbook import paths
 from ncbook.errors import InputError
+from ncbook.renamed import moved_name
 from ncbook.seeds import child_seed
+from ncbook.simplex import helmert
 from ncbook.theory.geometry import check_sizes, largest_cosine
 
 
@@ -30,11 +32,7 @@ def simplex(classes: int, dimension: int | None = None) -> np.ndarray:
     check_sizes(dimension, classes)
     if dimension < classes - 1:
         raise InputError(f"a simplex of {classes} vectors needs {classes - 1} dimensions, not {dimension}.")
-    vectors = np.zeros((classes, dimension))
-    for k in range(1, classes):  # the columns of a Helmert matrix
-        vectors[:k, k - 1] = 1 / math.sqrt(k * (k + 1))
-        vectors[k, k - 1] = -k / math.sqrt(k * (k + 1))
-    return vectors / math.sqrt(1 - 1 / classes)
+    return helmert(classes, dimension) / math.sqrt(1 - 1 / classes)
 
 
 def polygon(classes: int) -> np.ndarray:
@@ -62,7 +60,7 @@ def orthoplex(classes: int, dimension: int) -> np.ndarray:
     return vectors
 
 
-def frame(dimension: int, classes: int, *, seed: int = 0) -> np.ndarray:
+def spherical_code(dimension: int, classes: int, *, seed: int = 0) -> np.ndarray:
     """C unit vectors in d dimensions with the least largest cosine that we know how to make, (C, d) float64.
 
     The simplex for C <= d + 1, the polygon for d = 2, the orthoplex or a part of it for C <= 2 d: all optimal. Beyond, a code from `search`,
@@ -104,9 +102,9 @@ def search(dimension: int, classes: int, *, starts: int = 64, polished: int = 5,
     if dimension == 1:
         return simplex(classes, dimension)
     random = np.random.default_rng(child_seed(seed, f"code/{dimension}/{classes}"))
-    found = anneal(_unit(random.standard_normal((starts, classes, dimension))), steps=steps)
-    order = np.argsort(_largest(found), kind="stable")[:polished]
-    codes = [polish(found[k]) for k in order]
+    candidates = anneal(_unit(random.standard_normal((starts, classes, dimension))), steps=steps)
+    order = np.argsort(_largest(candidates), kind="stable")[:polished]
+    codes = [polish(candidates[k]) for k in order]
     cosines = np.array([largest_cosine(code) for code in codes])
     return codes[int(np.argmax(cosines <= cosines.min() + 1e-9))]  # of equally good ones the first, whatever the last digits
 
@@ -177,3 +175,7 @@ def _largest(batch: np.ndarray) -> np.ndarray:
     same = np.arange(batch.shape[1])
     cosines[:, same, same] = -9
     return cosines.max((1, 2))
+
+
+def __getattr__(name: str):
+    return moved_name(__name__, name)

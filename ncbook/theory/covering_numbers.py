@@ -108,8 +108,8 @@ def class_distances(points: Tensor, labels: Tensor) -> Tensor:
     return table
 
 
-def least_lipschitz(points: Tensor, labels: Tensor, frame: Tensor) -> float:
-    """The least Lipschitz constant of a map that sends each point (n, d) to its class's vector of the frame (C, k).
+def least_lipschitz(points: Tensor, labels: Tensor, targets: Tensor) -> float:
+    """The least Lipschitz constant of a map that sends each point (n, d) to its class's vector of the `targets` (C, k).
 
     The largest |m_y - m_k| over the distance of two points of the classes. No map has less, and one has exactly that: by Kirszbraun's theorem a map of
     finitely many points extends to the whole space without a larger constant.
@@ -117,13 +117,13 @@ def least_lipschitz(points: Tensor, labels: Tensor, frame: Tensor) -> float:
     >>> least_lipschitz(torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([0, 0, 1]), torch.tensor([[1.0], [-1.0]]))
     0.5
     """
-    frame = torch.as_tensor(frame).double()
+    targets = torch.as_tensor(targets).double()
     apart = class_distances(points, labels)
-    if frame.ndim != 2 or len(frame) != len(apart):
-        raise InputError(f"a frame (C, k) needs a vector for each of the {len(apart)} classes; it has the shape {tuple(frame.shape)}.")
+    if targets.ndim != 2 or len(targets) != len(apart):
+        raise InputError(f"the targets (C, k) need a vector for each of the {len(apart)} classes; it has the shape {tuple(targets.shape)}.")
     if (apart == 0).any():
         raise InputError("two classes share a point: no map sends it to both.")
-    return float((torch.cdist(frame, frame).to(apart.device) / apart).max())
+    return float((torch.cdist(targets, targets).to(apart.device) / apart).max())
 
 
 def lipschitz_bound(blocks: nn.Module) -> float:

@@ -1,4 +1,4 @@
-"""How far apart the vectors of a frame are, and how far apart they could be at best.
+"""How far apart the vectors of a spherical code are, and how far apart they could be at best.
 
 The signed problem throughout: the largest cosine between two vectors, not its absolute value, is made small. Softmax tells a vector from
 its negative, so this is the problem that training can reach (spherical codes, Tammes' problem).
@@ -16,9 +16,9 @@ def check_frame(vectors) -> np.ndarray:
     """`vectors` as a float64 array (C, d) of two or more finite vectors of length 1 (to 1e-6); an `InputError` otherwise."""
     vectors = np.asarray(vectors, dtype=float)
     if vectors.ndim != 2 or len(vectors) < 2:
-        raise InputError(f"a frame is an array (C, d) of at least two vectors, not one of shape {vectors.shape}.")
+        raise InputError(f"a spherical code is an array (C, d) of at least two vectors, not one of shape {vectors.shape}.")
     if not np.isfinite(vectors).all() or np.abs(np.linalg.norm(vectors, axis=1) - 1).max() > 1e-6:
-        raise InputError("the vectors of a frame must be finite and of length 1.")
+        raise InputError("the vectors of a spherical code must be finite and of length 1.")
     return vectors
 
 
@@ -32,7 +32,7 @@ def check_sizes(dimension: int, classes: int) -> None:
 
 
 def largest_cosine(vectors) -> float:
-    """The largest inner product of two different vectors of a frame (C, d): s, the number that a spherical code makes small.
+    """The largest inner product of two different vectors of a code (C, d): s, the number that a spherical code makes small.
 
     >>> largest_cosine([[1, 0], [0, 1], [-1, 0], [0, -1]])
     0.0
@@ -43,9 +43,9 @@ def largest_cosine(vectors) -> float:
 
 
 def one_vs_rest(vectors) -> np.ndarray:
-    """Distance of each vector of a frame (C, d) to the convex hull of the others, (C,): its largest possible margin for features of length 1.
+    """Distance of each vector of a code (C, d) to the convex hull of the others, (C,): its largest possible margin for features of length 1.
 
-    Jiang et al. (2023) call a frame that maximises the least of them a softmax code. It is never below 1 - s. Non-negative least squares
+    Jiang et al. (2023) call a code that maximises the least of them a softmax code. It is never below 1 - s. Non-negative least squares
     with the weights' sum as one more, heavy row gives it without an iteration of ours.
 
     >>> one_vs_rest([[1, 0], [0, 1], [-1, 0], [0, -1]]).round(6).tolist()
@@ -62,7 +62,7 @@ def one_vs_rest(vectors) -> np.ndarray:
 
 
 def lower_bound(dimension: int, classes: int) -> float:
-    """No frame of `classes` unit vectors in `dimension` dimensions has a largest cosine below this.
+    """No code of `classes` unit vectors in `dimension` dimensions has a largest cosine below this.
 
     Sharp, hence the exact optimum, for C <= d + 1 (simplex), C <= 2 d (Rankin), d = 2, and where Levenshtein's or Fejes Toth's bound is met.
 

@@ -1,6 +1,6 @@
-"""What can be done to a frame: permute its classes, rotate it; and which permutations are rotations in disguise.
+"""What can be done to a spherical code: permute its classes, rotate it; and which permutations are rotations in disguise.
 
-A frame M (C, d) with its rows permuted, P M, has the Gram matrix P M M^T P^T: the same classes are neighbours as before exactly when P is an
+A code M (C, d) with its rows permuted, P M, has the Gram matrix P M M^T P^T: the same classes are neighbours as before exactly when P is an
 automorphism of the Gram matrix, and then P M = M R for an orthogonal R. A rotation M R never changes the Gram matrix.
 """
 
@@ -47,7 +47,7 @@ def _extends(gram: np.ndarray, images: list[int]) -> bool:
 def permutations(vectors, count: int, random: np.random.Generator) -> np.ndarray:
     """`count` random permutations (count, C) of the classes, no two of which give the same neighbours: row i of ``vectors[p]`` is class i's.
 
-    Two permutations count as one when their Gram matrices agree; of a frame there are C! / `automorphisms` different ones, and `InputError`
+    Two permutations count as one when their Gram matrices agree; of a code there are C! / `automorphisms` different ones, and `InputError`
     says so where that is less than `count`. The simplex has one: each permutation of it is a rotation.
 
     >>> square = [[1, 0], [0, 1], [-1, 0], [0, -1]]
@@ -57,13 +57,13 @@ def permutations(vectors, count: int, random: np.random.Generator) -> np.ndarray
     vectors = check_frame(vectors)
     different = math.factorial(len(vectors)) // automorphisms(vectors)
     if not 1 <= count <= different:
-        raise InputError(f"this frame has {different} different assignments of its {len(vectors)} classes; {count} were asked for.")
+        raise InputError(f"this code has {different} different assignments of its {len(vectors)} classes; {count} were asked for.")
     gram = np.round(vectors @ vectors.T, 4) + 0.0  # -0.0 is not 0.0 in bytes
-    found = {}
-    while len(found) < count:
+    by_gram = {}
+    while len(by_gram) < count:
         p = random.permutation(len(vectors))
-        found.setdefault(gram[np.ix_(p, p)].tobytes(), p)
-    return np.array(list(found.values()))
+        by_gram.setdefault(gram[np.ix_(p, p)].tobytes(), p)
+    return np.array(list(by_gram.values()))
 
 
 def rotation(dimension: int, random: np.random.Generator) -> np.ndarray:

@@ -34,7 +34,7 @@ SCHEDULES = {
 
 @dataclass(frozen=True)
 class State:
-    """Where training stands when `train` hands over the model for a measurement."""
+    """Where training stands when `train` yields for a measurement."""
 
     epoch: int  # epochs done; 0 is the network at initialisation
     loss: float  # mean loss over the epoch just done (nan at epoch 0)
@@ -71,7 +71,7 @@ def train(
     precision: str = "float32",
     compiled: bool = False,
 ) -> Iterator[State]:
-    """Train `model` on ``dataset.train`` and hand over, in eval mode, at each measurement epoch: ``for state in train(…): measure``.
+    """Train `model` on ``dataset.train`` and yield, with the model in eval mode, at each measurement epoch: ``for state in train(…): measure``.
 
     It stops at `measure_at` (default `measurement_epochs`) and also where the terminal phase begins: the first epoch that ends with
     zero training error (Papyan et al. 2020). The only early stop is the declared one: `terminal_epochs` after that epoch.
@@ -96,7 +96,7 @@ def train(
         model.eval()
         yield State(**state)
     reached = checkpoint.resume()
-    state = State(**reached) if reached else State(0, float("nan"), error(model.eval(), dataset), None)
+    state = State(**reached) if reached else State(0, float("nan"), error(model.eval(), dataset.train), None)
     if not reached and 0 in stops:
         checkpoint.save(asdict(state), measured=True)
         yield state
@@ -121,7 +121,7 @@ def train(
         measured, train_error = epoch in stops or epoch == end, float("nan")
         if terminal is None or measured:  # once the terminal phase has begun, only measurements need the error
             _mode(model, training=False)
-            train_error = error(model, dataset)
+            train_error = error(model, dataset.train)
             if terminal is None and train_error == 0:
                 measured, terminal = True, epoch
         state = State(epoch, mean_loss, train_error, terminal)
@@ -136,21 +136,29 @@ def _mode(model: nn.Module, *, training: bool) -> None:
         model.train(training)
 
 
-@torch.no_grad()
-def error(model: nn.Module, dataset) -> float:
-    """Share of ``dataset.train`` that the model, as it stands, classifies wrongly."""
-    wrong = sum((model(x).argmax(1) != y).sum() for x, y in dataset.train.batches(1024))
-    return int(wrong) / len(dataset.train.labels)
+def error(model: nn.Module, split) -> float:
+    """Share of a split that the model, as it stands, classifies wrongly."""
+    return _wrong(model, split) / len(split.labels)
+
+
+def accuracy(model: nn.Module, split) -> float:
+    """Share of a split that the model, as it stands, classifies correctly."""
+    return (len(split.labels) - _wrong(model, split)) / len(split.labels)
 
 
 @torch.no_grad()
-def extract(model, split, *, tap: str | None = None, pooled: bool = True, batch_size: int = 1024) -> Tensor:
-    """Features (N, d), float32, of a split's images at a tap of a `models.Network`, in the split's own order and without augmentation."""
-    return torch.cat([model.features(x, tap, pooled=pooled).float() for x, _ in split.batches(batch_size)])
+def _wrong(model: nn.Module, split) -> int:
+    return int(sum((model(x).argmax(1) != y).sum() for x, y in split.batches(1024)))
+
+
+@torch.no_grad()
+def extract(model, split, *, layer: str | None = None, pooled: bool = True, batch_size: int = 1024) -> Tensor:
+    """Features (N, d), float32, of a split's images at a layer of a `models.Network`, in the split's own order and without augmentation."""
+    return torch.cat([model.features(x, layer, pooled=pooled).float() for x, _ in split.batches(batch_size)])
 
 
 @torch.no_grad()
 def extract_layers(model, split, *, pooled: bool = True, batch_size: int = 1024) -> dict[str, Tensor]:
-    """`extract` at every tap in one pass over the split: {tap: (N, d of the tap)}, first to last."""
+    """`extract` at every layer in one pass over the split: {layer: (N, d of the layer)}, first to last."""
     parts = [model.all_features(x, pooled=pooled) for x, _ in split.batches(batch_size)]
-    return {tap: torch.cat([part[tap].float() for part in parts]) for tap in model.taps}
+    return {layer: torch.cat([part[layer].float() for part in parts]) for layer in model.layers}

@@ -1,25 +1,26 @@
-"""The errors of a stack of networks with fixed frames as training goes on, and where the terminal phase of each begins."""
+"""The errors of a stack of networks with fixed classifiers as training goes on, and where the terminal phase of each begins."""
 
 import torch
 from torch import Tensor
 
-from ncbook.models.fixed_classifier import FixedFrames
+from ncbook.metrics.error import error_rate
+from ncbook.models.fixed_classifier import FixedClassifiers
 from ncbook.training.together import outputs, train_by_epoch
 
 
 @torch.no_grad()
-def errors(networks: FixedFrames, splits: list) -> Tensor:
+def errors(networks: FixedClassifiers, splits: list) -> Tensor:
     """Share of its split that each network classifies wrongly, (K,) float64."""
     features, labels = outputs(networks, splits)
-    return (networks.logits(features).argmax(2) != labels).double().mean(1)
+    return error_rate(networks.logits(features), labels)
 
 
-def history(networks: FixedFrames, train: list, test: list, measured: range, **settings) -> tuple[Tensor, Tensor]:
+def history(networks: FixedClassifiers, train: list, test: list, measured: range, **settings) -> tuple[Tensor, Tensor]:
     """Train on the `train` splits; errors (K, len(measured)) on both groups of splits at the measured epochs; `settings` as in `train_by_epoch`."""
-    found = []
+    measurements = []
     for _ in train_by_epoch(networks, train, measure_at=measured, **settings):
-        found.append(torch.stack([errors(networks, train), errors(networks, test)]).cpu())  # (2, K)
-    return tuple(torch.stack(found, dim=2))
+        measurements.append(torch.stack([errors(networks, train), errors(networks, test)]).cpu())  # (2, K)
+    return tuple(torch.stack(measurements, dim=2))
 
 
 def lasting(train_error: Tensor) -> list[int | None]:

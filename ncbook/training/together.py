@@ -1,4 +1,4 @@
-"""Many networks trained at once, each with a fixed frame as its classifier, and what they then make of images.
+"""Many networks trained at once, each with a fixed classifier, and what they then make of images.
 
 A small network leaves a core idle between steps; the MLPs of a stack do each step in one batched matrix product, in which those that learn
 from the same images read them once. They share nothing else: the gradient of the summed loss is, for each, that of its own.
@@ -10,20 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from ncbook.metrics.collapse import variance_ratio
+from ncbook.metrics.error import error_rate
 from ncbook.metrics.moments import ClassMoments
-from ncbook.models.fixed_classifier import FixedFrames
+from ncbook.models.fixed_classifier import FixedClassifiers
 from ncbook.training.checkpoint import Checkpoint
 from ncbook.training.loop import SCHEDULES
 
 
-def train_together(networks: FixedFrames, splits: list, **settings) -> None:
+def train_together(networks: FixedClassifiers, splits: list, **settings) -> None:
     """SGD with momentum 0.9, a cosine schedule and cross-entropy for all networks at once, to the end; `settings` as in `train_by_epoch`."""
     for _ in train_by_epoch(networks, splits, **settings):
         pass
 
 
 def train_by_epoch(
-    networks: FixedFrames,
+    networks: FixedClassifiers,
     splits: list,
     *,
     epochs: int,
@@ -38,7 +39,7 @@ def train_by_epoch(
     The first K / S networks learn from the first of the S splits, in the order that the first generator draws, and so on.
     A long run of a sweep that was killed goes on from its checkpoint, as with `training.train`.
     """
-    each = len(networks.frames) // len(splits)
+    each = len(networks.classifiers) // len(splits)
     optimiser = torch.optim.SGD(networks.parameters(), lr=learning_rate, momentum=0.9, weight_decay=weight_decay, fused=True)
     checkpoint = Checkpoint(networks, optimiser, _Generators(generators))
     for state in checkpoint.states():
@@ -63,7 +64,7 @@ def train_by_epoch(
 
 
 class _Generators:
-    """Several generators that are put down, and set back, as one."""
+    """Several generators whose states are saved, and restored, as one."""
 
     def __init__(self, generators: list[torch.Generator]):
         self.generators = generators
@@ -77,21 +78,21 @@ class _Generators:
 
 
 @torch.no_grad()
-def outputs(networks: FixedFrames, splits: list) -> tuple[Tensor, Tensor]:
+def outputs(networks: FixedClassifiers, splits: list) -> tuple[Tensor, Tensor]:
     """Features (K, N, d) and labels (K, N) of each network on its split (see `train_by_epoch`)."""
     networks.eval()
-    parts = [(networks.features(x), y) for x, y in _aligned(splits, 1024, len(networks.frames) // len(splits))]
+    parts = [(networks.features(x), y) for x, y in _aligned(splits, 1024, len(networks.classifiers) // len(splits))]
     return torch.cat([z for z, _ in parts], dim=1), torch.cat([y for _, y in parts], dim=1)
 
 
 @torch.no_grad()
-def measured(networks: FixedFrames, splits: list) -> dict[str, list[float]]:
+def measured(networks: FixedClassifiers, splits: list) -> dict[str, list[float]]:
     """Error, cross-entropy and V of the features of each network on its split (see `train_by_epoch`), K numbers each."""
     features, labels = outputs(networks, splits)
     logits = networks.logits(features)
     classes = logits.shape[2]
     return {
-        "error": (logits.argmax(2) != labels).double().mean(1).tolist(),
+        "error": error_rate(logits, labels).tolist(),
         "loss": _losses(logits, labels).double().mean(1).tolist(),
         "variance_ratio": [
             float(variance_ratio(ClassMoments.from_features(z, y, num_classes=classes))) for z, y in zip(features, labels, strict=True)

@@ -134,8 +134,8 @@ def test_before_the_activation_of_a_residual_block_is_the_sum_with_the_skip_path
     network = build_model(name, (1, 8, 8), 10, generator=torch.Generator().manual_seed(0)).eval()
     x = torch.randn(3, 1, 8, 8)
     found = network.activations(x)
-    assert len(found) == 2 * len(network.taps)
-    for tap in network.taps:  # a relu in place would have changed what was kept
+    assert len(found) == 2 * len(network.layers)
+    for tap in network.layers:  # a relu in place would have changed what was kept
         assert torch.equal(found[tap, "pre"].relu(), found[tap, "post"]) and bool((found[tap, "pre"] < 0).any())
     block, inputs = network.blocks["layer1-1"], found["layer1-0", "post"]
     branch = block.bn2(block.conv2(block.bn1(block.conv1(inputs)).relu()))

@@ -391,7 +391,6 @@ def test_images_grid_pads_all_but_mnist():
         ("cifar10", 4, 0),
         ("cifar10", 4, 1),
     ]
-    assert all(chapter.seconds(r) > 0 for r in runs)
 
 
 @pytest.mark.slow

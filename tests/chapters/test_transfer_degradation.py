@@ -14,6 +14,7 @@ from ncbook.data.datasets import load
 from ncbook.errors import InputError
 from ncbook.metrics.collapse import variance_ratio
 from ncbook.metrics.moments import ClassMoments
+from ncbook.training.recipe import Recipe
 
 EPOCHS = [0, 1, 10, 20, 40]
 FALL = [0.9, 0.9, 0.8, 0.6, 0.5]  # loses 0.3 from epoch 10 on
@@ -153,8 +154,11 @@ def test_noise_alone_is_called_support_no_more_often_than_the_rule_says(quantity
     assert false_alarms(quantity, simulate, test) <= 0.025 + 3 * math.sqrt(0.025 * 0.975 / 200)
 
 
+RECIPE = Recipe(dataset="digits", model="mlp", train_size=100, epochs=1, learning_rate=0.1, weight_decay=0.0, batch_size=10)
+
+
 def test_source_tasks_differ_in_the_labels_only():
-    tasks = {name: chapter.source_task("digits", name, train_size=100, test_size=None, seed=3) for name in chapter.LABELS}
+    tasks = {name: chapter.source_task(RECIPE, name, 3, "cpu") for name in chapter.LABELS}
     plain = load("digits", train_size=100, seed=3)
     for task in tasks.values():
         for split, same in ((task.train, plain.train), (task.test, plain.test)):
@@ -166,7 +170,7 @@ def test_source_tasks_differ_in_the_labels_only():
 
 
 def test_random_groups_are_as_large_as_the_coarse_classes_and_another_draw_for_each_seed():
-    draws = [chapter.source_task("digits", "random", seed=seed) for seed in range(4)]
+    draws = [chapter.source_task(RECIPE, "random", seed, "cpu") for seed in range(4)]
     groupings = {tuple(d.coarse_of_fine.tolist()) for d in draws}
     assert len(groupings) == 4
     for task in draws:
@@ -174,7 +178,7 @@ def test_random_groups_are_as_large_as_the_coarse_classes_and_another_draw_for_e
         for split in (task.train, task.test):
             assert torch.equal(split.labels, task.coarse_of_fine[split.fine_labels])
     with pytest.raises(InputError, match="pre-training labels 'groups'"):
-        chapter.source_task("digits", "groups", seed=0)
+        chapter.source_task(RECIPE, "groups", 0, "cpu")
 
 
 def test_blur_by_itself_makes_the_share_asked_for():
@@ -202,11 +206,10 @@ def test_the_grid_has_one_main_arm():
         ("random", 0.01, 2, False, []),
     ]
     assert len(runs) == 8
-    assert all(chapter.seconds(r) > 0 for r in runs)
 
 
 def test_a_tiny_run():
-    run = chapter.grid(**GRID, **SMALL, labels="coarse", weight_decay=0.01, epochs=8, seeds=1)[0]
+    run = chapter.grid(**GRID, **SMALL, labels=["coarse"], weight_decay=[0.01], epochs=8, seeds=1)[0]
     table = chapter.experiment(**run)
     assert table.equals(chapter.experiment(**run))
     assert sorted(table.epoch.unique()) == sorted({0, 1, 3, 8, int(table.terminal_epoch.max())})

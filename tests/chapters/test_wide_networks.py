@@ -252,7 +252,7 @@ def test_first_weights_are_gaussian_of_variance_one_over_inputs_and_the_seeds_ow
 
 def test_a_residual_network_takes_a_head_after_pooling():
     net = linear_headed("resnet20", (1, 8, 8), 10, 3, generator=generator()).eval()
-    assert net.taps[-2:] == ["linear1", "linear2"]
+    assert net.layers[-2:] == ["linear1", "linear2"]
     assert sum(isinstance(m, nn.Conv2d) for m in net.modules()) == 1 + 18 + 2  # 19 convolutions and the skips'; the 20th layer is linear
     x = torch.randn(20, 1, 8, 8, generator=generator())
     rows = linear_layers_table(net, [(x, torch.arange(10).repeat(2))], 10, 3)
@@ -410,7 +410,6 @@ def test_grids():
     assert [(r["activation"], r["momentum"], r["batch_size"]) for r in runs["assumed"]] == [("smooth_leaky", 0.0, 10)] * 2
     deep = chapter.heads_grid(**{**PARAMETERS, "model": ["resnet20"]})
     assert {(r["nonlinear_layers"], r["width"], r["activation"]) for r in deep} == {(None, None, None)}
-    assert all(chapter.seconds(r) > 0 for r in [*deep, *runs["heads"]])
 
 
 def test_a_tiny_run():

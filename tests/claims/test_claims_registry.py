@@ -27,8 +27,6 @@ BOOK = Path(__file__).resolve().parents[2]
 @pytest.fixture(autouse=True)
 def in_the_book(monkeypatch, tmp_path):
     monkeypatch.setenv("NCBOOK_ROOT", str(BOOK))
-    monkeypatch.setenv("NCBOOK_OUTPUT", str(tmp_path / "output"))
-    monkeypatch.delenv("NCBOOK_PROFILE", raising=False)
 
 
 MEASURED = {"probe"}  # columns of a table that are settings of a claim without being parameters of a run
@@ -277,15 +275,15 @@ def test_judge_leaves_the_verdicts_for_the_ledger(tmp_path, monkeypatch):
     written(tmp_path, monkeypatch, [{**ENTRY, "settings": ["dataset"]}])
     written(tmp_path, monkeypatch, [{**ENTRY, "id": "two", "chapter": "another"}], "another")
     monkeypatch.setattr(registry, "_quantity", lambda claim: lambda rows: rows["value"].item())
-    monkeypatch.setenv("NCBOOK_PROFILE", "custom")
-    found = judge("train_test_collapse", {"collapse": table(a_x=BAD)})
+    asked = {"profile": "custom", "folder": tmp_path / "output"}
+    found = judge("train_test_collapse", {"collapse": table(a_x=BAD)}, **asked)
     kept = json.loads((tmp_path / "output" / "verdicts.json").read_text())
     assert kept["profile"] == "custom"
     assert [(v["id"], v["verdict"], v["reason"]) for v in kept["verdicts"]] == [("one", "supported", "")]
     assert repr(found) == "✔ one: supported"
     assert "| [It is so.](#claim-one) | **✔ supported** | a | -1 [-1.1, -0.902], n = 5 | below 0.1 |" in found._repr_markdown_()
     with pytest.raises(InputError, match="unknown table 'collapse'"):
-        judge("train_test_collapse", {"colapse": table(a_x=BAD)})
+        judge("train_test_collapse", {"colapse": table(a_x=BAD)}, **asked)
 
 
 def test_the_words_of_a_test():

@@ -30,7 +30,7 @@ refused = Counter()  # by entry point
 def checkout(tmp_path, monkeypatch) -> Checkout:
     """A checkout with one chapter, for commands that are called in this process."""
     made = Checkout(tmp_path / "checkout", chapters=[CHAPTER])
-    for name in ("PROFILE", "SEEDS", "FROM", "NCBOOK_DATA", "NCBOOK_RUNS", "NCBOOK_RECORD", "NCBOOK_OUTPUT", "NCBOOK_PROFILE"):
+    for name in ("PROFILE", "SEEDS", "FROM", "NCBOOK_DATA", "NCBOOK_RUNS", "NCBOOK_SESSION"):
         monkeypatch.delenv(name, raising=False)
     for name, value in made.env().items():
         monkeypatch.setenv(name, value)

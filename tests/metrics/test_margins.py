@@ -21,7 +21,7 @@ from ncbook.metrics.margins import (
 )
 from ncbook.models.networks import mlp
 from ncbook.seeds import child_generator
-from ncbook.theory.codes import frame, simplex
+from ncbook.theory.codes import simplex, spherical_code
 from ncbook.theory.covering_numbers import (
     cell_diameters,
     class_distances,
@@ -186,7 +186,7 @@ def test_greedy_nets_hold_the_least_cover():
 def test_bound_at_exact_collapse_is_blind_to_permutations_but_the_steepness_is_not():
     h, y, _ = draw(n=60, d=8, c=10)
     for dimension in (5, 2):
-        code = frame(dimension, 10)
+        code = spherical_code(dimension, 10)
         bounds, steep = set(), set()
         for order in permutations(code, 12, np.random.default_rng(0)):
             m = torch.tensor(code[order])

@@ -1,4 +1,4 @@
-"""Free features, networks with a fixed frame, and the chapter's experiment at a tiny size."""
+"""Free features, networks with fixed classifiers, and the chapter's experiment at a tiny size."""
 
 import numpy as np
 import pytest
@@ -10,9 +10,9 @@ from ncbook.chapters.symmetric_generalization.quantities import accuracy
 from ncbook.claims.components import component
 from ncbook.data.datasets import load
 from ncbook.errors import InputError
-from ncbook.models.fixed_classifier import FixedFrames
+from ncbook.models.fixed_classifier import FixedClassifiers
 from ncbook.seeds import child_generator
-from ncbook.theory import frame, rotation, simplex
+from ncbook.theory import rotation, simplex, spherical_code
 from ncbook.theory.unconstrained import log_loss, minimise
 from ncbook.training.together import measured, train_together
 
@@ -71,7 +71,7 @@ def test_scales_that_do_not_rise_are_refused():
 
 
 def networks(frames, **options):
-    return FixedFrames("mlp:16", (1, 8, 8), torch.tensor(frames), generator=generator(), **options)
+    return FixedClassifiers("mlp:16", (1, 8, 8), torch.tensor(frames), generator=generator(), **options)
 
 
 def trained(frames, **options):
@@ -82,12 +82,12 @@ def trained(frames, **options):
 
 
 def test_networks_of_a_stack_do_not_feel_each_other():
-    two = np.stack([frame(5, 10), frame(5, 10)[::-1].copy()])
+    two = np.stack([spherical_code(5, 10), spherical_code(5, 10)[::-1].copy()])
     stack, data = trained(two)
     alone = networks(two)
     with torch.no_grad():  # the second network by itself, from the same weights
-        single = FixedFrames("mlp:16", (1, 8, 8), torch.tensor(two[1:]), generator=generator())
-        single.body[0].weight.copy_(alone.body[0].weight[1:])
+        single = FixedClassifiers("mlp:16", (1, 8, 8), torch.tensor(two[1:]), generator=generator())
+        single.backbone[0].weight.copy_(alone.backbone[0].weight[1:])
         single.last.copy_(alone.last[1:])
     train_together(single, [data.train], epochs=4, learning_rate=0.1, weight_decay=1e-3, batch_size=50, generators=[generator()])
     assert torch.allclose(single.last[0], stack.last[1], atol=1e-5)
@@ -109,23 +109,23 @@ def test_a_rotated_frame_below_linear_features_is_the_same_network_with_a_rotate
 
 @pytest.mark.parametrize("body", ["mlp:16-12", "cnn"])
 def test_networks_that_share_a_batch_see_what_they_would_see_alone(body):
-    stack = FixedFrames(body, (1, 8, 8), torch.tensor(np.stack([frame(5, 10)] * 6)), generator=generator())
+    stack = FixedClassifiers(body, (1, 8, 8), torch.tensor(np.stack([spherical_code(5, 10)] * 6)), generator=generator())
     x = torch.rand(3, 7, 1, 8, 8, generator=generator())
     assert torch.allclose(stack(x), stack(x.repeat_interleave(2, 0)), atol=1e-6)
 
 
 def test_features_keep_their_promises():
     x = torch.rand(2, 7, 1, 8, 8, generator=generator())
-    both = np.stack([frame(5, 10)] * 2)
+    both = np.stack([spherical_code(5, 10)] * 2)
     assert (networks(both, features="relu").features(x) >= 0).all()
     assert torch.allclose(networks(both, normalised=True).features(x).norm(dim=2), torch.ones(2, 7))
     assert networks(both, scale=3.0)(x).shape == (2, 7, 10)
-    preset = FixedFrames("cnn", (1, 8, 8), torch.tensor(both), generator=generator())
+    preset = FixedClassifiers("cnn", (1, 8, 8), torch.tensor(both), generator=generator())
     assert preset(x).shape == (2, 7, 10)
 
 
 def test_measured_by_hand():
-    stack, data = trained(np.stack([frame(5, 10)] * 2))
+    stack, data = trained(np.stack([spherical_code(5, 10)] * 2))
     x, y = next(data.test.batches(500))
     logits = stack.eval()(torch.stack([x, x]))
     found = measured(stack, [data.test])
@@ -136,10 +136,10 @@ def test_measured_by_hand():
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: networks(np.stack([frame(5, 10)]), features="tanh"), "unknown features 'tanh'"),
-        (lambda: networks(frame(5, 10)), r"shape \(K, C, d\)"),
-        (lambda: FixedFrames("mlp:a", (1, 8, 8), torch.zeros(1, 10, 5), generator=generator()), "widths of the hidden layers"),
-        (lambda: FixedFrames("vgg", (1, 8, 8), torch.zeros(1, 10, 5), generator=generator()), "unknown model 'vgg'"),
+        (lambda: networks(np.stack([spherical_code(5, 10)]), features="tanh"), "unknown features 'tanh'"),
+        (lambda: networks(spherical_code(5, 10)), r"shape \(K, C, d\)"),
+        (lambda: FixedClassifiers("mlp:a", (1, 8, 8), torch.zeros(1, 10, 5), generator=generator()), "widths of the hidden layers"),
+        (lambda: FixedClassifiers("vgg", (1, 8, 8), torch.zeros(1, 10, 5), generator=generator()), "unknown model 'vgg'"),
         (lambda: chapter.changed("reflection", 5, 10, 2, np.random.default_rng(0)), "unknown change 'reflection'"),
     ],
 )

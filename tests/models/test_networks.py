@@ -1,4 +1,4 @@
-"""Networks: shapes and taps, the same features at a tap as by hand, and initialisation from a generator alone."""
+"""Networks: shapes and layers, the same features at a layer as by hand, and initialisation from a generator alone."""
 
 import pytest
 import torch
@@ -16,18 +16,18 @@ SHAPES |= {"two_layer": (3, 16, 13), "cnn": (3, 12, 12), "cnn_deep": (1, 8, 8), 
 
 
 @pytest.mark.parametrize(("name", "shape"), SHAPES.items())
-def test_every_tap_agrees_with_running_the_blocks_by_hand(name, shape):
+def test_every_layer_agrees_with_running_the_blocks_by_hand(name, shape):
     network = build_model(name, shape, 7, generator=generator()).eval()
     x = torch.randn(4, *shape, generator=generator(1))
     everywhere = network.all_features(x)
-    assert list(everywhere) == network.taps
+    assert list(everywhere) == network.layers
     by_hand = x
-    for tap in network.taps:
-        by_hand = network.blocks[tap](by_hand)
-        torch.testing.assert_close(network.features(x, tap, pooled=False), by_hand.flatten(1))
+    for layer in network.layers:
+        by_hand = network.blocks[layer](by_hand)
+        torch.testing.assert_close(network.features(x, layer, pooled=False), by_hand.flatten(1))
         pooled = by_hand.mean(dim=(2, 3)) if by_hand.ndim == 4 else by_hand
-        torch.testing.assert_close(network.features(x, tap), pooled)
-        torch.testing.assert_close(everywhere[tap], pooled)
+        torch.testing.assert_close(network.features(x, layer), pooled)
+        torch.testing.assert_close(everywhere[layer], pooled)
     last = network.features(x)
     torch.testing.assert_close(network(x), last @ network.classifier.weight.T + network.classifier.bias)
 

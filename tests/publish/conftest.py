@@ -17,6 +17,6 @@ def here(checkout, monkeypatch) -> Checkout:
     """The same, for what is called in this process."""
     for name, value in checkout.env().items():
         monkeypatch.setenv(name, value)
-    for name in ("PROFILE", "SEEDS", "NCBOOK_DATA", "NCBOOK_OUTPUT", "NCBOOK_PROFILE"):
+    for name in ("PROFILE", "SEEDS", "NCBOOK_DATA", "NCBOOK_SESSION"):
         monkeypatch.delenv(name, raising=False)
     return checkout

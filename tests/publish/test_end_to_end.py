@@ -76,7 +76,8 @@ def test_the_module_and_its_exit_code(checkout):
 # --- from nothing to executed chapters ------------------------------------------------------------------------------------------------
 
 WORKS = (
-    "import os, pathlib\nnote = pathlib.Path(os.environ['NCBOOK_OUTPUT']) / 'note.txt'\nnote.write_text(f'{seeds} seeds, {os.getpid()}')"
+    "import os, pathlib\nfrom ncbook import settings\n"
+    "note = pathlib.Path(settings.session()['output']) / 'note.txt'\nnote.write_text(f'{seeds} seeds, {os.getpid()}')"
 )
 
 

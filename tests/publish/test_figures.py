@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 
 from ncbook.errors import InputError
 from ncbook.publish import figures
+from ncbook.publish.figures.show import kind
 from ncbook.publish.render import FIGURE_MIME, _caption
 
 
@@ -17,7 +18,6 @@ from ncbook.publish.render import FIGURE_MIME, _caption
 def displayed(monkeypatch, tmp_path):
     """What a notebook would show, and the folder that it would leave figures in."""
     shown = []
-    monkeypatch.setenv("NCBOOK_OUTPUT", str(tmp_path))
     monkeypatch.setattr("IPython.display.display", lambda bundle, raw: shown.append(bundle))
     return shown
 
@@ -37,32 +37,33 @@ def draw(table):
 
 
 def test_show_leaves_svg_png_and_csv_and_displays_what_the_build_needs(displayed, table, tmp_path):
-    figures.show(draw(table), "a-figure", caption="It  falls.\n", alt="Two lines that fall.", table=table)
+    figures.show(draw(table), "a-figure", what="NC1 against\n  epoch", finding="It falls.", table=table, folder=tmp_path / "figures")
     assert sorted(p.name for p in (tmp_path / "figures").iterdir()) == ["a-figure.csv", "a-figure.png", "a-figure.svg"]
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "figures" / "a-figure.csv"), table)
     assert (tmp_path / "figures" / "a-figure.png").read_bytes().startswith(b"\x89PNG")
     (bundle,) = displayed
-    assert bundle[FIGURE_MIME] == {"name": "a-figure", "caption": "It falls.", "alt": "Two lines that fall."}
+    caption = "NC1 against epoch. It falls."
+    assert bundle[FIGURE_MIME] == {"name": "a-figure", "caption": caption, "alt": f"2 line plots. {caption}"}
 
     cell = {"metadata": {}, "outputs": [{"data": json.loads(json.dumps(bundle))}]}
     assert _caption(cell) == "a-figure" and FIGURE_MIME not in cell["outputs"][0]["data"]
-    assert cell["metadata"]["mystnb"]["image"]["alt"] == "Two lines that fall."
-    assert cell["metadata"]["mystnb"]["figure"]["caption"].startswith("It falls\\. ({download}") and "a-figure.csv" in str(cell["metadata"])
+    assert cell["metadata"]["mystnb"]["image"]["alt"] == f"2 line plots. {caption}"
+    assert cell["metadata"]["mystnb"]["figure"]["caption"].startswith("NC1 against epoch\\. It falls\\. ({download}") and "a-figure.csv" in str(cell["metadata"])
 
 
 def test_the_same_data_gives_the_same_bytes(displayed, table, tmp_path):
     for name in ("one", "two"):
-        figures.show(draw(table), name, caption="c", alt="a", table=table)
-    for kind in ("svg", "png"):
-        one, two = ((tmp_path / "figures" / f"{name}.{kind}").read_bytes() for name in ("one", "two"))
+        figures.show(draw(table), name, what="w", finding="f", table=table, folder=tmp_path / "figures")
+    for suffix in ("svg", "png"):
+        one, two = ((tmp_path / "figures" / f"{name}.{suffix}").read_bytes() for name in ("one", "two"))
         assert one == two
 
 
 @pytest.mark.parametrize(
-    "change", [{"name": "A figure"}, {"name": "../escape"}, {"name": ""}, {"caption": " "}, {"alt": ""}, {"table": pd.DataFrame()}]
+    "change", [{"name": "A figure"}, {"name": "../escape"}, {"name": ""}, {"what": " "}, {"finding": ""}, {"table": pd.DataFrame()}]
 )
-def test_a_figure_without_name_caption_alt_or_table_is_refused(displayed, table, tmp_path, change):
-    given = {"name": "fine", "caption": "c", "alt": "a", "table": table} | change
+def test_a_figure_without_name_words_or_table_is_refused(displayed, table, tmp_path, change):
+    given = {"name": "fine", "what": "w", "finding": "f", "table": table, "folder": tmp_path} | change
     with pytest.raises(InputError):
         figures.show(draw(table), given.pop("name"), **given)
     assert not list(tmp_path.rglob("*.svg")) and not displayed
@@ -94,3 +95,40 @@ def test_facets_give_each_panel_its_own_rows():
     table = pd.DataFrame({"data": ["a", "a", "b"], "loss": ["l", "m", "m"], "v": [1, 2, 3]})
     _, pairs = figures.facets(table, rows=["data"], columns="loss")
     assert [(ax.get_title(), part.v.tolist()) for ax, part in pairs] == [("l, a", [1]), ("m, a", [2]), ("l, b", []), ("m, b", [3])]
+    _, pairs = figures.facets(table[table.data == "a"], rows=["data"], columns="loss", ylabel="V")
+    assert [(ax.get_title(), ax.get_ylabel()) for ax, _ in pairs] == [("l", "V"), ("m", "")]  # there is one data set: no need to name it
+
+
+def test_multiples_have_a_row_a_setting_and_a_column_a_quantity():
+    table = pd.DataFrame({"data": ["a", "b"], "loss": ["l", "l"], "v": [1, 2], "w": [3, 4]})
+    _, triples = figures.multiples(table, rows=["data", "loss"], columns={"v": "V", "w": "W"})
+    assert [(ax.get_title(), ax.get_ylabel(), part[column].tolist()) for ax, part, column in triples] == [("V", "a", [1]), ("W", "", [3]), ("", "b", [2]), ("", "", [4])]
+
+
+def test_the_alt_text_says_what_kind_of_figure_it_is(table):
+    figure, axes = figures.panels(1, 2)
+    axes[0][0].plot([1], [2], marker="o", linestyle="none")
+    axes[0][0].set_xlabel(r"$\Sigma_W\,$ of $d$")
+    assert kind(figure) == "1 plot against Sigma W of d"
+    figures.splits(axes[0][1], table, "epoch", "nc1")
+    assert kind(figure) == "2 line plots"  # they have nothing in common
+    _, axes = figures.panels(1, 1)
+    mesh, drawn = figures.layer_map(axes[0][0], table.assign(depth=table.epoch + 1), "nc1")
+    assert kind(axes[0][0].figure) == "1 map against epoch"
+    assert drawn.shape == (3, 3) and drawn.loc[1, 0] == pytest.approx(-1) and drawn.loc[3].isna().tolist() == [True, True, False]
+
+
+def test_intervals_are_drawn_from_the_top_and_controls_look_different():
+    _, axes = figures.panels(1, 1)
+    table = pd.DataFrame({"arm": ["a", "b"], "estimate": [1.0, 2.0], "low": [0.5, 1.0], "high": [2.0, 3.0], "control": [False, True], "p": ["p = 1", ""]})
+    figures.intervals(axes[0][0], table, name="arm", note="p")
+    lines = axes[0][0].lines
+    assert [line.get_xdata().tolist() if hasattr(line.get_xdata(), "tolist") else list(line.get_xdata()) for line in lines] == [[0.5, 2.0], [1.0], [1.0, 3.0], [2.0]]
+    assert lines[0].get_color() == lines[1].get_color() != lines[2].get_color()
+    assert [text.get_text() for text in axes[0][0].get_yticklabels()] == ["a", "b"] and axes[0][0].get_ylim()[0] > axes[0][0].get_ylim()[1]
+
+
+def test_told_names_what_there_are_several_of():
+    table = pd.DataFrame({"v": [0.5, 0.25]}, index=pd.MultiIndex.from_tuples([("digits", "mlp"), ("mnist", "mlp")]))
+    assert figures.told(table, "{v:.1f}") == "digits: 0.5; mnist: 0.2"
+    assert figures.told(table[:0], "{v}") == "none was measured"

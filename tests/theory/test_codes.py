@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ncbook.errors import InputError
-from ncbook.theory import best_known, frame, largest_cosine, lower_bound, one_vs_rest, orthoplex, polygon, search, simplex
+from ncbook.theory import best_known, largest_cosine, lower_bound, one_vs_rest, orthoplex, polygon, search, simplex, spherical_code
 from ncbook.theory import codes as module
 
 # d = 3: Sloane's table of spherical codes, C = 4 … 16, 20, 24. The others: proven, or met by Levenshtein's bound.
@@ -51,7 +51,7 @@ def test_search_is_no_worse_than_the_best_found(size, least):
 def test_closed_forms(d, c):
     if c > 2 * d and d > 2:
         return  # no closed form
-    m = frame(d, c)
+    m = spherical_code(d, c)
     assert m.shape == (c, d)
     assert np.allclose(np.linalg.norm(m, axis=1), 1)
     assert largest_cosine(m) == pytest.approx(lower_bound(d, c), abs=1e-12) == pytest.approx(best_known(d, c), abs=1e-12)
@@ -111,24 +111,24 @@ def test_polish_keeps_to_the_sphere_and_never_makes_worse():
 
 def test_a_searched_frame_is_kept_and_read_again(monkeypatch, tmp_path):
     monkeypatch.setenv("NCBOOK_ROOT", str(tmp_path))
-    first, start = frame(3, 8), time.perf_counter()
-    assert np.array_equal(frame(3, 8), first)
+    first, start = spherical_code(3, 8), time.perf_counter()
+    assert np.array_equal(spherical_code(3, 8), first)
     assert time.perf_counter() - start < 0.2
     (kept,) = (tmp_path / "data" / "runs" / "codes").iterdir()
     assert kept.suffix == ".npy"
     kept.write_bytes(kept.read_bytes()[:50])  # cut off by a full disk: searched for anew
-    assert np.allclose(frame(3, 8), first)
+    assert np.allclose(spherical_code(3, 8), first)
     assert np.array_equal(search(3, 8), first)
 
 
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: frame(0, 3), "dimension must be a whole number of at least 1"),
-        (lambda: frame(3, 1), "classes must be a whole number of at least 2"),
-        (lambda: frame(3, 2.5), "classes must be a whole number"),
-        (lambda: frame(True, 3), "dimension must be a whole number"),
-        (lambda: frame(1, 3), "a line has two directions only"),
+        (lambda: spherical_code(0, 3), "dimension must be a whole number of at least 1"),
+        (lambda: spherical_code(3, 1), "classes must be a whole number of at least 2"),
+        (lambda: spherical_code(3, 2.5), "classes must be a whole number"),
+        (lambda: spherical_code(True, 3), "dimension must be a whole number"),
+        (lambda: spherical_code(1, 3), "a line has two directions only"),
         (lambda: simplex(5, 3), "needs 4 dimensions, not 3"),
         (lambda: orthoplex(7, 3), "has 6 vectors, not 7"),
         (lambda: search(3, 7, starts=0), "starts must be at least 1"),

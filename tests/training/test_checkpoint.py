@@ -9,7 +9,7 @@ import torch
 
 from ncbook.data import patches
 from ncbook.data.datasets import load
-from ncbook.models.fixed_classifier import FixedFrames
+from ncbook.models.fixed_classifier import FixedClassifiers
 from ncbook.models.networks import build_model
 from ncbook.seeds import child_generator
 from ncbook.theory import simplex
@@ -98,7 +98,7 @@ def stack_errors(*, kill_in_step: int | None = None) -> tuple[torch.Tensor, int]
         steps += 1
 
     frames = torch.tensor(simplex(10)).repeat(4, 1, 1)
-    networks = FixedFrames("mlp:16", (1, 8, 8), frames, generator=child_generator(0, "weights"))
+    networks = FixedClassifiers("mlp:16", (1, 8, 8), frames, generator=child_generator(0, "weights"))
     networks.register_forward_pre_hook(count)
     settings = {"epochs": EPOCHS, "learning_rate": 0.1, "weight_decay": 1e-3, "batch_size": 25}
     generators = [child_generator(seed, "batches") for seed in (0, 1)]

@@ -52,7 +52,7 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(digits):
 
 def test_it_stops_where_asked_and_where_the_terminal_phase_begins(digits):
     model = network()
-    states = [(s, model.training, error(model, digits)) for s in train(model, digits, **settings(epochs=30, measure_at=[0, 2, 30]))]
+    states = [(s, model.training, error(model, digits.train)) for s in train(model, digits, **settings(epochs=30, measure_at=[0, 2, 30]))]
     begins = states[-1][0].terminal_epoch
     assert [s.epoch for s, _, _ in states] == sorted({0, 2, begins, 30})
     assert not any(training for _, training, _ in states)

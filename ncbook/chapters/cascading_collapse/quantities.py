@@ -5,6 +5,8 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
+from ncbook.claims.curves import onset
+
 NAN = float("nan")
 
 
@@ -16,21 +18,20 @@ def at_end(rows: pd.DataFrame, *, split: str = "train", epoch: int | None = None
 
 def terminal_fall(rows: pd.DataFrame, *, split: str = "train") -> pd.Series:
     """V of each layer at the last epoch, over that where the terminal phase began, by depth from 1; empty when it never began."""
-    begins, last = rows["terminal_epoch"].max(), rows["epoch"].max()
-    if np.isnan(begins) or begins >= last:
+    if np.isnan(begins := onset(rows)):
         return pd.Series(dtype=float)
-    before, after = (at_end(rows, split=split, epoch=epoch)["variance_ratio"] for epoch in (begins, last))
+    before, after = (at_end(rows, split=split, epoch=epoch)["variance_ratio"] for epoch in (begins, rows["epoch"].max()))
     return (after / before).loc[1:]
 
 
 def next_to_last_fall(rows: pd.DataFrame) -> float:
-    """That fall of the layer before the last."""
+    """V of the layer before the last at the last epoch, over that where the terminal phase began, on train."""
     fall = terminal_fall(rows)
     return float(fall.iloc[-2]) if len(fall) > 1 else NAN
 
 
 def typical_earlier_fall(rows: pd.DataFrame) -> float:
-    """The median of such falls over all the layers before the last: below 0.5 when V of most earlier layers has halved."""
+    """The median over the layers before the last of V at the last epoch over that where the terminal phase began: below 0.5 when most have halved."""
     fall = terminal_fall(rows).iloc[:-1]
     return float(fall.median()) if len(fall) else NAN
 
@@ -57,7 +58,7 @@ def chance_of_straighter(rows: pd.DataFrame) -> float:
 
 
 def chance_of_straighter_at_onset(rows: pd.DataFrame) -> float:
-    """The same where the terminal phase begins; nan when it never did."""
+    """Share of random falling curves on which a line fits better than on log NC1 against depth, where the terminal phase begins; nan when it never did."""
     begins = rows["terminal_epoch"].max()
     return NAN if np.isnan(begins) else _chance(at_end(rows, epoch=begins)["nc1"])
 
@@ -73,7 +74,10 @@ def stall(rows: pd.DataFrame) -> float:
 
 
 def stall_without_labels(rows: pd.DataFrame) -> float:
-    """The same for the squared distance to the nearest train mean over Tr Sigma_B, which uses no test label."""
+    """Decades that the squared distance to the nearest train mean over Tr Sigma_B, which uses no test label, falls short on test of half of its fall on train.
+
+    From the middle layer to the last, at the last epoch.
+    """
     return _lag(rows, "weak_nearest_mean")
 
 

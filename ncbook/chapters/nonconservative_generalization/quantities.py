@@ -6,6 +6,7 @@ from scipy import special, stats
 
 from ncbook.chapters.symmetric_generalization.quantities import table
 from ncbook.claims import components
+from ncbook.claims.curves import lasting_onset
 
 NAN = float("nan")
 
@@ -22,7 +23,7 @@ def margin_rise(rows: pd.DataFrame) -> float:
 
 
 def normalised_rise(rows: pd.DataFrame) -> float:
-    """The same of the least normalised margin."""
+    """Growth of the least normalised margin from twice the epoch at which the terminal phase begins to the last, without weight decay."""
     return _difference(rows, "normalised_min")
 
 
@@ -65,7 +66,10 @@ def gain_variance(rows: pd.DataFrame) -> float:
 
 
 def accuracy_score(rows: pd.DataFrame) -> float:
-    """The same score for the last test accuracy, less what log V and log loss of the training set explain of it within seeds."""
+    """The p-value, as a normal score, of the permutation test for frames in the last test accuracy, as if all networks had collapsed equally.
+
+    What log V and log loss of the training set explain of the accuracy within seeds is taken out.
+    """
     y, *covariates = (table(rows, c) for c in ("test_error", "train_variance_ratio", "train_loss"))
     if not all((c > 0).all() for c in covariates):
         return NAN
@@ -80,35 +84,36 @@ def order_by_score(rows: pd.DataFrame) -> float:
 
 
 def order_by_lipschitz(rows: pd.DataFrame) -> float:
-    """The same of the logarithm of the least Lipschitz constant, averaged over training sets."""
+    """Rank correlation over frames of the logarithm of the least Lipschitz constant, averaged over training sets, with the mean last test error."""
     return _order(rows.assign(steepness=np.log(rows["least_lipschitz"])), "steepness")
 
 
 def order_by_covering(rows: pd.DataFrame) -> float:
-    """The same of the covering bound with the margins that were reached."""
+    """Rank correlation over frames of the covering bound, with the margins that were reached, with the mean last test error."""
     return _order(rows, "covering")
 
 
-def terminal_phase(rows: pd.DataFrame) -> tuple[float, float]:
-    """First epoch of the lasting terminal phase of one network's rows, and the first measured one at twice that; nan where there is none before the last.
+def spreads(rows: pd.DataFrame) -> pd.DataFrame:
+    """Standard deviation over alignments of the gain and of the last test accuracy, in points, pooled over one arm's layouts: for a figure.
 
-    Lasting: there is no training error then, nor at any later measured epoch.
+    A row each (``of``), with its mean, the 95% interval, and the p-value of the permutation test; nan where a network of the arm has no gain.
     """
-    curve = rows.sort_values("epoch")
-    wrong = curve.loc[curve["train_error"] > 0, "epoch"].max()
-    clear = curve["epoch"] if np.isnan(wrong) else curve.loc[curve["epoch"] > wrong, "epoch"]
-    last = curve["epoch"].max()
-    if clear.empty or clear.iloc[0] == last:
-        return NAN, NAN
-    doubled = clear[clear >= 2 * clear.iloc[0]]
-    return clear.iloc[0], doubled.iloc[0] if len(doubled) and doubled.iloc[0] < last else NAN
+    layouts = [one for _, one in rows.groupby("layout")]
+    gain = np.stack([_gain(one) for one in layouts])  # (layouts, F, S)
+    accuracy = np.stack([100 * (1 - table(one, "test_error")) for one in layouts])
+    found = []
+    for name, y in (("gain", gain), ("last accuracy", accuracy)):
+        pooled = components.component(y) if np.isfinite(y).all() else None
+        deviations = {key: np.sqrt(max(getattr(pooled, key), 0.0)) if pooled else NAN for key in ("estimate", "low", "high")}
+        found.append({"of": name, "mean": float(np.nanmean(y)), **deviations, "p": pooled.p if pooled else NAN})
+    return pd.DataFrame(found)
 
 
 def _ends(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:
     """One network's rows at the first epoch of the terminal phase, at twice that, and at the last epoch; all nan where there is no such epoch."""
     curve = rows.set_index("epoch")
     columns = [c for c in curve if pd.api.types.is_numeric_dtype(curve[c])]
-    epochs = (*(terminal_phase(rows) if len(rows) else (NAN, NAN)), curve.index.max() if len(rows) else NAN)
+    epochs = (*(lasting_onset(rows) if len(rows) else (NAN, NAN)), curve.index.max() if len(rows) else NAN)
     if np.isnan(epochs[0]):
         epochs = NAN, NAN, NAN
     return tuple(pd.Series(NAN, columns) if np.isnan(e) else curve.loc[e, columns].astype(float) for e in epochs)

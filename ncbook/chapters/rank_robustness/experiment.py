@@ -9,14 +9,14 @@ from torch.nn.functional import unfold
 
 from ncbook.data import patches
 from ncbook.data.border import noisy_border
-from ncbook.data.datasets import Split, load
-from ncbook.data.presets import spec
 from ncbook.metrics.rank import from_gram, ranks, singular_values
-from ncbook.models.networks import Network, build_model
-from ncbook.models.patch_cnn import accuracy
+from ncbook.models import patch_cnn
+from ncbook.models.networks import Network
+from ncbook.runs.grid import expand
 from ncbook.seeds import child_generator
-from ncbook.training.loop import train
+from ncbook.training.loop import accuracy
 from ncbook.training.patch_descent import descend
+from ncbook.training.recipe import Recipe, takes_recipe
 
 
 def generated(
@@ -32,9 +32,9 @@ def generated(
     power: float,
     threshold: float,
     steps: int,
-    learning_rate: float,
     test_samples: int,
     spectrum: int,
+    learning_rate: float,
     seed: int,
     device: str = "cpu",
 ) -> pd.DataFrame:
@@ -60,15 +60,15 @@ def generated(
             "step": step,
             "noise": noises,
             "train_loss": loss.tolist(),
-            "test_accuracy": accuracy(weights, test, **activation).tolist(),
+            "test_accuracy": patch_cnn.accuracy(weights, test, **activation).tolist(),
             **directions(weights, first, data),
         }
         matrices = {"filters": weights}
         if step == 0:
             matrices["patches"] = data.rows()
         for name, matrix in matrices.items():
-            found = ranks(singular_values(matrix), spectrum=spectrum)
-            rows.append(pd.DataFrame({**reached, "matrix": name, **found}))
+            measured = ranks(singular_values(matrix), spectrum=spectrum)
+            rows.append(pd.DataFrame({**reached, "matrix": name, **measured}))
     return pd.concat(rows, ignore_index=True)
 
 
@@ -94,58 +94,40 @@ def directions(weights: Tensor, first: Tensor, data: patches.PatchImages) -> dic
     }
 
 
+@takes_recipe
 def images(
+    recipe: Recipe,
     *,
-    dataset: str,
-    model: str,
     noise: float,
     border: int,
     pad: int,
-    train_size: int,
-    test_size: int | None,
-    epochs: int,
-    learning_rate: float,
-    weight_decay: float,
-    batch_size: int,
-    schedule: str,
     patch_images: int,
     spectrum: int,
     seed: int,
     device: str = "cpu",
 ) -> pd.DataFrame:
     """Ranks of every convolution's filters and of what they see: one row an epoch and matrix."""
-    clean = load(dataset, train_size=train_size, test_size=test_size, seed=seed, device=device)
+    clean = recipe.data(seed, device)
     data = noisy_border(clean, noise, border=border, pad=pad, seed=seed)
-    generator = child_generator(seed, "weights")
-    network = build_model(model, data.image_shape, data.num_classes, generator=generator)
-    network = network.to(device)
-    states = train(
-        network,
-        data,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        batch_size=batch_size,
-        schedule=schedule,
-        measure_at=[0, epochs],
-        generator=child_generator(seed, "batches"),
-    )
+    network = recipe.network(data, seed)
+    ends = [0, recipe.epochs]
+    states = recipe.train(network, data, seed, measure_at=ends)
     rows, pixels = [], data.train.images.flatten(1)
     for state in states:
-        if state.epoch not in (0, epochs):
+        if state.epoch not in ends:
             continue  # where the terminal phase begins
         reached = {
             "epoch": state.epoch,
             "train_loss": state.loss,
-            "test_accuracy": test_accuracy(network, data.test),
+            "test_accuracy": accuracy(network, data.test),
         }
         matrices = filters_and_patches(network, data.train.images[:patch_images])
         if state.epoch == 0:
             matrices["images", 0] = singular_values(pixels)
             matrices["images, centred", 0] = singular_values(pixels - pixels.mean(0))
         for (matrix, layer), s in matrices.items():
-            found = ranks(s[None], spectrum=spectrum)
-            rows.append(pd.DataFrame({**reached, "matrix": matrix, "layer": layer, **found}))
+            measured = ranks(s[None], spectrum=spectrum)
+            rows.append(pd.DataFrame({**reached, "matrix": matrix, "layer": layer, **measured}))
     return pd.concat(rows, ignore_index=True)
 
 
@@ -155,57 +137,31 @@ def filters_and_patches(network: Network, x: Tensor) -> dict[tuple[str, int], Te
 
     Layers count from 1, in the order in which the network holds them.
     """
-    found, seen = {}, {}
+    spectra, inputs_of = {}, {}
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
-    hooks = [layer.register_forward_pre_hook(lambda module, inputs: seen.update({module: inputs[0]})) for layer in layers]
+    hooks = [layer.register_forward_pre_hook(lambda module, inputs: inputs_of.update({module: inputs[0]})) for layer in layers]
     network(x)
     for number, (layer, hook) in enumerate(zip(layers, hooks, strict=True), start=1):
         hook.remove()
-        found["filters", number] = singular_values(layer.weight.flatten(1))
+        spectra["filters", number] = singular_values(layer.weight.flatten(1))
         # (n, in k k, positions), summed over images and positions
-        columns = unfold(seen[layer], layer.kernel_size, padding=layer.padding, stride=layer.stride)
-        found["patches", number] = from_gram(torch.einsum("nap,nbp->ab", columns, columns))
-    return found
+        columns = unfold(inputs_of[layer], layer.kernel_size, padding=layer.padding, stride=layer.stride)
+        spectra["patches", number] = from_gram(torch.einsum("nap,nbp->ab", columns, columns))
+    return spectra
 
 
-@torch.no_grad()
-def test_accuracy(network: Network, split: Split) -> float:
-    """Share of a split that the network, in eval mode, tells right."""
-    right = sum((network(x).argmax(1) == y).sum() for x, y in split.batches(1024))
-    return int(right) / len(split)
-
-
-GENERATED = ("noises", "dimension", "norm", "background", "filters", "start", "power", "threshold", "steps", "test_samples", "spectrum")
-
-
-def generated_grid(*, patterns: list[int], samples: list[int], generated_rate: float, seeds: int, **same) -> list[dict]:
+def generated_grid(**parameters) -> list[dict]:
     """Numbers of patterns at the most samples, and numbers of samples with the second number of patterns, or the only one."""
+    patterns, samples = parameters["patterns"], parameters["samples"]
     middle = patterns[min(1, len(patterns) - 1)]
-    arms = [(p, n) for p, n in product(patterns, samples) if n == max(samples) or p == middle]
-    given = {name: same[name] for name in GENERATED} | {"learning_rate": generated_rate}
-    return [{"patterns": p, "samples": n, **given, "seed": seed} for (p, n), seed in product(arms, range(seeds))]
+    arms = [{"patterns": p, "samples": n} for p, n in product(patterns, samples) if n == max(samples) or p == middle]
+    return expand(generated, parameters, over=[arms], learning_rate=parameters["generated_rate"])
 
 
-IMAGES = ("border", "train_size", "test_size", "epochs", "learning_rate", "weight_decay", "batch_size", "schedule")
-
-
-def images_grid(*, dataset: list[str], model: list[str], border_noises: list[float], seeds: int, **same) -> list[dict]:
+def images_grid(**parameters) -> list[dict]:
     """Data set × network × noise in the border × seed. MNIST has a black border already; other images get one around them."""
-    given = {name: same[name] for name in (*IMAGES, "patch_images", "spectrum")}
-    pads = {d: 0 if d.startswith("mnist") else same["border"] for d in dataset}
-    arms = product(dataset, model, border_noises, range(seeds))
-    return [{"dataset": d, "model": m, "noise": s, "pad": pads[d], **given, "seed": seed} for d, m, s, seed in arms]
-
-
-def seconds(parameters: dict) -> float:
-    """Rough time of a run on one CPU core."""
-    if "patterns" in parameters:
-        known = parameters["patterns"] + parameters["samples"] * parameters["background"]
-        step = 4e-11 * known * (known + 400) * parameters["filters"]
-        return 0.1 + len(parameters["noises"]) * parameters["steps"] * step
-    image = {"two_layer": 8e-5, "cnn": 5e-4, "cnn_deep": 1.1e-3, "resnet_small": 3e-3}.get(parameters["model"], 2e-2)
-    size = ((spec(parameters["dataset"]).image_shape[1] + 2 * parameters["pad"]) / 28) ** 2
-    return 0.3 + parameters["epochs"] * parameters["train_size"] * image * size
+    sets = [{"dataset": name, "pad": 0 if name.startswith("mnist") else parameters["border"]} for name in parameters["dataset"]]
+    return expand(images, parameters, over=[sets, "model", "noise"], noise=parameters["border_noises"])
 
 
 TABLES = {"generated": (generated, generated_grid), "images": (images, images_grid)}  # the tables that the chapter is made of

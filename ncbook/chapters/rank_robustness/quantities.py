@@ -49,7 +49,7 @@ def count_gap(rows: pd.DataFrame) -> float:
 
 
 def count_gap_any_threshold(rows: pd.DataFrame) -> float:
-    """The same, the largest also over the thresholds 0.3, 0.1 and 0.03."""
+    """Largest distance, over the band and the thresholds 0.3, 0.1 and 0.03, between the filters' singular values above them and the number of patterns."""
     return _count_gap(rows, list(COUNTS))
 
 
@@ -98,7 +98,7 @@ def break_noise(curve: pd.DataFrame) -> float:
 
 
 def failed_over_data(rows: pd.DataFrame) -> float:
-    """Stable rank of the filters over that of the patches at the largest noise; nan unless fewer than 3 in 4 test images are told right there."""
+    """Stable rank of the filters over that of the patches at the largest noise; nan unless fewer than 3 in 4 test images are classified correctly there."""
     end = _fitted(_most_samples(_trained(rows))).sort_values("noise").tail(1)
     data = _most_samples(rows[rows["matrix"] == "patches"]).sort_values("noise").tail(1)
     if not len(end) or end["test_accuracy"].item() >= 0.75 or end["noise"].item() != data["noise"].item():
@@ -112,7 +112,7 @@ def image_share(rows: pd.DataFrame) -> float:
 
 
 def image_share_any_rank(rows: pd.DataFrame) -> float:
-    """The same, the largest over stable, entropy and numerical rank."""
+    """Growth of the first layer's filter rank in decades over that of the patches it sees: the largest over stable, entropy and numerical rank."""
     return max(_image_share(rows, kind) for kind in KINDS)
 
 

@@ -1,18 +1,17 @@
-"""Symmetric generalization: does the frame that a network collapses to matter for new images? (Gao et al. 2023)."""
+"""Symmetric generalization: does the class-mean configuration that a network collapses to matter for new images? (Gao et al. 2023)."""
 
 from itertools import product
-from math import prod
 
 import numpy as np
 import pandas as pd
 import torch
 
 from ncbook.data.datasets import load
-from ncbook.data.presets import spec
 from ncbook.errors import unknown
-from ncbook.models.fixed_classifier import FixedFrames
+from ncbook.models.fixed_classifier import FixedClassifiers
+from ncbook.runs.grid import expand
 from ncbook.seeds import child_generator, child_seed
-from ncbook.theory.codes import frame
+from ncbook.theory.codes import spherical_code
 from ncbook.theory.geometry import best_known, largest_cosine, one_vs_rest
 from ncbook.theory.symmetry import permutations, rotation
 from ncbook.theory.unconstrained import minimise
@@ -56,17 +55,17 @@ def layout(
     layout: int,
     device: str = "cpu",
 ) -> pd.DataFrame:
-    """Frames × seeds, each cell a network of its own: one row a cell."""
+    """Class-mean configurations × seeds, each cell a network of its own: one row a cell."""
     # a seed is a training set and an order of its images; arms share no random number
     arm = f"{dataset}/{change}/{features}/{dimension}/{normalised}/"
     roots = [child_seed(layout, f"{arm}{s}") for s in range(seeds)]
     sets = [load(dataset, train_size=train_size, seed=root, device=device) for root in roots]
     draw = np.random.default_rng(child_seed(layout, f"{arm}frames"))
     chosen, names = changed(change, dimension, sets[0].num_classes, frames, draw)
-    networks = FixedFrames(
+    networks = FixedClassifiers(
         body,
         sets[0].image_shape,
-        torch.tensor(np.stack(chosen * seeds)),  # (seeds · frames, C, d): every seed, every frame
+        torch.tensor(np.stack(chosen * seeds)),  # (seeds · frames, C, d): every seed, every configuration
         features=features,
         normalised=normalised,
         scale=scale if normalised else 1.0,
@@ -87,7 +86,7 @@ def layout(
         {
             "frame": np.tile(range(frames), seeds),
             "seed": np.repeat(range(seeds), frames),
-            "assignment": names * seeds,  # the vector of the frame that each class has
+            "assignment": names * seeds,  # the vector of the code that each class has
             "train_error": train["error"],
             "train_loss": train["loss"],
             "train_variance_ratio": train["variance_ratio"],
@@ -97,69 +96,48 @@ def layout(
 
 
 def changed(change: str, dimension: int, classes: int, count: int, draw) -> tuple[list, list[str]]:
-    """`count` versions of one frame, each (C, d), and the vector that each class has ("0 3 1 …")."""
-    base = frame(dimension, classes)
+    """`count` versions of one spherical code, each (C, d), and the vector that each class has ("0 3 1 …")."""
+    base = spherical_code(dimension, classes)
     if change == "rotation":
         return [base @ rotation(dimension, draw) for _ in range(count)], [""] * count
     if change != "permutation":
         raise unknown("change", change, ["permutation", "rotation"])
-    if classes <= dimension + 1:  # a simplex: its permutations are all the same frame, rotated
+    if classes <= dimension + 1:  # a simplex: its permutations are all the same configuration, rotated
         orders = [draw.permutation(classes) for _ in range(count)]
     else:
         orders = permutations(base, count, draw)
     return [base[order] for order in orders], [" ".join(map(str, order)) for order in orders]
 
 
-def optimisation_grid(*, dimension: list[int], classes: int, scales: list[float], seeds: int, **_) -> list[dict]:
+def optimisation_grid(**parameters) -> list[dict]:
     """The runs on free features: dimension × seed."""
-    return [{"dimension": d, "classes": classes, "scales": scales, "seed": s} for d, s in product(dimension, range(seeds))]
+    return expand(optimisation, parameters, over=["dimension"])
 
 
-def permutations_grid(*, dataset: list[str], permuted_dimension: list[int], normalised: list[bool], seeds: int, **same) -> list[dict]:
-    """Permuted frames with fewer dimensions than a simplex needs, linear features."""
-    arms = product(dataset, permuted_dimension, normalised)
-    return [_run(same, k, d, "permutation", "linear", dim, n) for (d, dim, n), k in product(arms, range(seeds))]
+def permutations_grid(**parameters) -> list[dict]:
+    """Permuted codes with fewer dimensions than a simplex needs, linear features."""
+    arm = {"change": "permutation", "features": "linear", "dimension": parameters["permuted_dimension"]}
+    return _layouts(parameters, over=["dataset", "dimension", "normalised"], **arm)
 
 
-def rotations_grid(*, dataset: list[str], rotated_dimension: list[int], normalised: list[bool], seeds: int, **same) -> list[dict]:
-    """Rotated simplices, non-negative features: the network's coordinates are not the frame's."""
-    arms = product(dataset, rotated_dimension, normalised)
-    return [_run(same, k, d, "rotation", "relu", dim, n) for (d, dim, n), k in product(arms, range(seeds))]
+def rotations_grid(**parameters) -> list[dict]:
+    """Rotated simplices, non-negative features: the network's coordinates are not the code's."""
+    arm = {"change": "rotation", "features": "relu", "dimension": parameters["rotated_dimension"]}
+    return _layouts(parameters, over=["dataset", "dimension", "normalised"], **arm)
 
 
-def controls_grid(
-    *,
-    dataset: list[str],
-    change: list[str],
-    exchangeable_dataset: str,
-    exchangeable_dimension: int,
-    normalised: list[bool],
-    seeds: int,
-    simplex_dimension: int,
-    **same,
-) -> list[dict]:
-    """What cannot matter: simplices, permuted or rotated, below linear features; and permuted frames, where all classes are alike."""
-    arms = [(d, c, simplex_dimension) for d, c in product(dataset, change)]
-    arms += [(exchangeable_dataset, "permutation", exchangeable_dimension)]
-    return [_run(same, k, d, c, "linear", dim, n) for (d, c, dim), n, k in product(arms, normalised, range(seeds))]
+def controls_grid(**parameters) -> list[dict]:
+    """What cannot matter: simplices, permuted or rotated, below linear features; and permuted codes, where all classes are alike."""
+    simplex, alike = parameters["simplex_dimension"], parameters["exchangeable_dataset"]
+    arms = [{"dataset": d, "change": c, "dimension": simplex} for d, c in product(parameters["dataset"], parameters["change"])]
+    arms += [{"dataset": alike, "change": "permutation", "dimension": parameters["exchangeable_dimension"]}]
+    return _layouts(parameters, over=[arms, "normalised"], features="linear")
 
 
-TRAINING = ("frames", "seeds_per_layout", "body", "scale", "train_size", "epochs", "learning_rate", "weight_decay", "batch_size")
-
-
-def _run(same: dict, number: int, dataset: str, change: str, features: str, dimension: int, normalised: bool) -> dict:
-    training = {("seeds" if name == "seeds_per_layout" else name): same[name] for name in TRAINING}
-    arm = {"dataset": dataset, "change": change, "features": features, "dimension": dimension, "normalised": normalised}
-    return {**arm, **training, "layout": number}
-
-
-def seconds(parameters: dict) -> float:
-    """Rough time of a run on one CPU core."""
-    if "scales" in parameters:
-        return 0.3
-    images = parameters["epochs"] * parameters["train_size"] * parameters["frames"] * parameters["seeds"]
-    mlp = parameters["body"].startswith("mlp")
-    return images * (2e-8 * (200 + prod(spec(parameters["dataset"]).image_shape)) if mlp else 2e-2)
+def _layouts(parameters: dict, over: list, **arm) -> list[dict]:
+    """The independent layouts of each arm."""
+    number = {"layout": range(parameters["seeds"]), "seeds": parameters["seeds_per_layout"]}
+    return expand(layout, parameters, over=[*over, "layout"], **arm, **number)
 
 
 TABLES = {

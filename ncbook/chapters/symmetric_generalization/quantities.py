@@ -34,7 +34,7 @@ def frame_variance(rows: pd.DataFrame) -> float:
 
 
 def frame_variance_equal_collapse(rows: pd.DataFrame) -> float:
-    """The same after what train V and train error explain of the accuracy has been taken out: networks as if equally collapsed."""
+    """Variance that frames add to the test accuracy, in squared points, after what train V and train error explain of it has been taken out."""
     y, error, collapse = (table(rows, c) for c in ("test_error", "train_error", "train_variance_ratio"))
     if (collapse <= 0).any():
         return NAN

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from ncbook.claims.curves import terminal_ends
+
 NAN = float("nan")
 
 
@@ -12,11 +14,8 @@ def terminal_fall(rows: pd.DataFrame, column: str = "variance_ratio", split: str
     Below 1 the quantity fell during the terminal phase: 0.1 is a fall by one decade.
     """
     largest = rows[(rows["train_size"] == rows["train_size"].max()) & (rows["split"] == split)]
-    curve = largest.sort_values("epoch").set_index("epoch")
-    begins = curve["terminal_epoch"].max()
-    if np.isnan(begins) or begins >= curve.index[-1]:
-        return NAN
-    return curve[column].iloc[-1] / curve.loc[begins, column]
+    begin, end = terminal_ends(largest, column)
+    return end / begin
 
 
 def strong_lag(rows: pd.DataFrame) -> float:
@@ -25,7 +24,7 @@ def strong_lag(rows: pd.DataFrame) -> float:
 
 
 def weak_lag(rows: pd.DataFrame) -> float:
-    """The same for the two label-free statistics that vanish exactly under weak collapse: the smaller of the two shortfalls."""
+    """Decades by which the label-free statistics on test, which vanish exactly under weak collapse, fall short of half of train's fall: the smaller."""
     return np.minimum(_lag(rows, "weak_nearest_mean"), _lag(rows, "weak_kmeans"))  # nan when either is
 
 

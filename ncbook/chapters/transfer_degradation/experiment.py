@@ -1,71 +1,39 @@
 """Transfer degradation: trained on coarse labels, what do the features still tell of the fine ones? (Hui, Belkin & Nakkiran 2022)."""
 
 from dataclasses import replace
-from itertools import product
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from ncbook.data.datasets import Dataset, load
+from ncbook.data.datasets import Dataset
 from ncbook.errors import unknown
 from ncbook.metrics.measure import collapse_table
 from ncbook.metrics.moments import ClassMoments
 from ncbook.metrics.probes import probe_accuracies
-from ncbook.models.networks import build_model
+from ncbook.runs.grid import expand
 from ncbook.seeds import child_generator
-from ncbook.training.loop import extract_layers, measurement_epochs, train
+from ncbook.training.loop import extract_layers
+from ncbook.training.recipe import Recipe, takes_recipe
 
 LABELS = ("coarse", "fine", "random")
 
 
+@takes_recipe
 def experiment(
-    *,
-    dataset: str,
-    model: str,
-    labels: str,
-    train_size: int | None,
-    test_size: int | None,
-    loss: str,
-    epochs: int,
-    measurements: int,
-    learning_rate: float,
-    weight_decay: float,
-    batch_size: int,
-    schedule: str,
-    precision: str,
-    every_layer: bool,
-    blurs: list[float],
-    seed: int,
-    device: str = "cpu",
+    recipe: Recipe, *, labels: str, every_layer: bool, blurs: list[float], seed: int, device: str = "cpu"
 ) -> pd.DataFrame:
     """Accuracy of the probes on the fine labels: one row an epoch, layer, probe and blur."""
-    sizes = {"train_size": train_size, "test_size": test_size}
-    data = source_task(dataset, labels, **sizes, seed=seed, device=device)
-    generator = child_generator(seed, "weights")
-    network = build_model(model, data.image_shape, data.num_classes, generator=generator)
-    network.to(device)
+    data = source_task(recipe, labels, seed, device)
+    network = recipe.network(data, seed)
     head = {"weight": network.classifier.weight, "bias": network.classifier.bias}
-    steps = train(
-        network,
-        data,
-        loss=loss,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        batch_size=batch_size,
-        schedule=schedule,
-        precision=precision,
-        measure_at=measurement_epochs(epochs, measurements),
-        generator=child_generator(seed, "batches"),
-    )
-    last, rows = network.taps[-1], []
-    for state in steps:
+    last, rows = network.layers[-1], []
+    for state in recipe.train(network, data, seed):
         on_train = extract_layers(network, data.train)
         on_test = extract_layers(network, data.test)
         # earlier layers, and blurred features, are compared at the ends of the terminal phase
-        ends = state.epoch in (0, state.terminal_epoch, epochs)
-        for layer in network.taps if every_layer and ends else [last]:
+        ends = state.epoch in (0, state.terminal_epoch, recipe.epochs)
+        for layer in network.layers if every_layer and ends else [last]:
             h_train, h_test = on_train[layer], on_test[layer]
             collapse = collapse_table(
                 (h_train, data.train.labels),
@@ -104,14 +72,14 @@ def blurred(train: Tensor, test: Tensor, labels: Tensor, share: float, *, seed: 
     return train + noise[: len(train)], test + noise[len(train) :]
 
 
-def source_task(name: str, labels: str, *, seed: int, **sizes) -> Dataset:
+def source_task(recipe: Recipe, labels: str, seed: int, device: str) -> Dataset:
     """The data set with the labels to pre-train on: ``coarse``, ``fine``, or ``random``: as many classes as coarse, and as large, but drawn by lot.
 
     The images, and the fine labels kept beside them, are the same for all three. Raises `InputError` for another name.
     """
     if labels not in LABELS:
         raise unknown("pre-training labels", labels, LABELS)
-    data = load(name, coarse=labels != "fine", seed=seed, **sizes)
+    data = recipe.data(seed, device, coarse=labels != "fine")
     if labels != "random":
         return data
     order = torch.randperm(len(data.coarse_of_fine), generator=child_generator(seed, "random grouping"))
@@ -122,54 +90,26 @@ def source_task(name: str, labels: str, *, seed: int, **sizes) -> Dataset:
     return replace(data, **splits, class_names=names, coarse_of_fine=grouping)
 
 
-def grid(
-    *,
-    dataset: str | list[str],
-    model: str | list[str],
-    labels: str | list[str],
-    weight_decay: float | list[float],
-    measurements: int,
-    measurements_beside: int,
-    blurs: list[float],
-    seeds: int,
-    **same,
-) -> list[dict]:
-    """The runs: data set × network × seed × (coarse labels at each weight decay, the other labels at the largest); `same` is the same for all.
+def grid(**parameters) -> list[dict]:
+    """Data set × network × seed × (coarse labels at each weight decay, the other labels at the largest).
 
-    The largest weight decay with coarse labels is the main arm: `measurements` epochs, every layer, and blurred features; the others have
-    `measurements_beside` and the last layer as it is.
+    The largest weight decay with coarse labels is the main arm: ``measurements`` epochs, every layer, and blurred features; the others have
+    ``measurements_beside`` and the last layer as it is.
     """
-    decays = _list(weight_decay)
-    arms = [(name, w) for name in _list(labels) for w in (decays if name == "coarse" else [max(decays)])]
-    runs = []
-    for data, net, (name, w), seed in product(_list(dataset), _list(model), arms, range(seeds)):
-        main = name == "coarse" and w == max(decays)
-        runs.append(
-            {
-                "dataset": data,
-                "model": net,
-                "labels": name,
-                "weight_decay": w,
-                "measurements": measurements if main else measurements_beside,
-                "every_layer": main,
-                "blurs": blurs if main else [],
-                "seed": seed,
-                **same,
-            }
-        )
-    return runs
-
-
-def seconds(parameters: dict) -> float:
-    """Rough time of a run on one CPU core, to train the longest first and to estimate a dry run."""
-    sample = {"mlp": 2e-5, "mlp_plain": 1e-5, "mlp_wide": 6e-5, "cnn": 8e-4, "resnet18": 2e-2}.get(parameters["model"], 1e-3)
-    images = parameters["train_size"] or 50_000
-    probes = 2e-4 * images * (parameters["measurements"] + 6 * parameters["every_layer"] + 3 * len(parameters["blurs"]))
-    return probes + parameters["epochs"] * images * sample
-
-
-def _list(value) -> list:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+    decays, arms = parameters["weight_decay"], []
+    for labels in parameters["labels"]:
+        for decay in decays if labels == "coarse" else [max(decays)]:
+            main = labels == "coarse" and decay == max(decays)
+            arms.append(
+                {
+                    "labels": labels,
+                    "weight_decay": decay,
+                    "measurements": parameters["measurements" if main else "measurements_beside"],
+                    "every_layer": main,
+                    "blurs": parameters["blurs"] if main else [],
+                }
+            )
+    return expand(experiment, parameters, over=["dataset", "model", arms])
 
 
 TABLES = {"probes": (experiment, grid)}  # the tables that the chapter is made of

@@ -8,6 +8,8 @@ claim's settings name one.
 import numpy as np
 import pandas as pd
 
+from ncbook.claims.curves import terminal_ends
+
 NAN = float("nan")
 
 
@@ -17,7 +19,7 @@ def change(rows: pd.DataFrame) -> float:
 
 
 def change_of_probe(rows: pd.DataFrame) -> float:
-    """The same for rows of one probe, whichever it is."""
+    """Change of the accuracy of the rows' one probe, whichever it is, on the last layer over the terminal phase, main arm."""
     return _change(_last_layer(_main(rows, probe=None)))
 
 
@@ -74,11 +76,8 @@ def _last_layer(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _change(rows: pd.DataFrame, column: str = "accuracy") -> float:
     """Last value minus the value where the terminal phase began; nan when it never began or only ended there."""
-    curve = rows.sort_values("epoch").set_index("epoch")
-    begins = curve["terminal_epoch"].max()
-    if np.isnan(begins) or begins >= curve.index[-1]:
-        return NAN
-    return curve[column].iloc[-1] - curve.loc[begins, column]
+    begin, end = terminal_ends(rows, column)
+    return end - begin
 
 
 def _slope(rows: pd.DataFrame, *, least: int) -> float:

@@ -1,67 +1,42 @@
 """Wide networks that end in linear layers, trained with weight decay: do they collapse because they balance? (Jacot et al. 2024)."""
 
-from itertools import product
+from dataclasses import replace
+from functools import partial
+from math import ceil
 
 import pandas as pd
 
-from ncbook.data.datasets import load
 from ncbook.metrics.linear_head import head_spectra, linear_layers_table
 from ncbook.models.linear_heads import linear_headed
-from ncbook.seeds import child_generator
-from ncbook.training.loop import SCHEDULES, measurement_epochs, train
+from ncbook.runs.grid import expand
+from ncbook.training.loop import SCHEDULES
+from ncbook.training.recipe import Recipe, takes_recipe
 
 
+@takes_recipe
 def experiment(
+    recipe: Recipe,
     *,
-    dataset: str,
-    model: str,
     nonlinear_layers: int | None,
     linear_layers: int,
     width: int | None,
     activation: str | None,
-    train_size: int | None,
-    batch_size: int,
-    epochs: int,
-    measurements: int,
-    learning_rate: float,
-    momentum: float,
-    weight_decay: float,
-    schedule: str,
-    precision: str,
     seed: int,
     device: str = "cpu",
 ) -> pd.DataFrame:
     """Every linear layer of one network through training: one row an epoch and layer."""
-    data = load(dataset, train_size=train_size, seed=seed, device=device)
-    network = linear_headed(
-        model,
-        data.image_shape,
-        data.num_classes,
-        linear_layers,
-        nonlinear_layers=nonlinear_layers,
-        width=width,
-        activation=activation,
-        generator=child_generator(seed, "weights"),
-    ).to(device)
-    steps = train(
-        network,
-        data,
-        loss="squared",
-        epochs=epochs,
-        learning_rate=learning_rate,
-        momentum=momentum,
-        weight_decay=weight_decay,
-        batch_size=batch_size,
-        schedule=schedule,
-        precision=precision,
-        measure_at=measurement_epochs(epochs, measurements),
-        generator=child_generator(seed, "batches"),
-    )
+    head = {"linear_layers": linear_layers}
+    mlp = {"nonlinear_layers": nonlinear_layers, "width": width, "activation": activation}
+    recipe = replace(recipe, loss="squared")
+    data = recipe.data(seed, device)
+    network = recipe.network(data, seed, partial(linear_headed, **head, **mlp))
     # one unit: the time in which weight decay by itself makes an imbalance e times smaller
-    per_epoch = -(-len(data.train) // batch_size) * 2 * weight_decay * learning_rate / (1 - momentum)
-    shares = [SCHEDULES[schedule](epoch / epochs) for epoch in range(epochs)]
+    steps = ceil(len(data.train) / recipe.batch_size)
+    per_epoch = steps * 2 * recipe.weight_decay * recipe.learning_rate / (1 - recipe.momentum)
+    schedule = SCHEDULES[recipe.schedule]
+    shares = [schedule(epoch / recipe.epochs) for epoch in range(recipe.epochs)]
     rows = []
-    for state in steps:
+    for state in recipe.train(network, data, seed):
         reached = {
             "epoch": state.epoch,
             "terminal_epoch": state.terminal_epoch,
@@ -78,86 +53,29 @@ def experiment(
     return pd.DataFrame(rows)
 
 
-def heads_grid(
-    *,
-    dataset: list[str],
-    model: list[str],
-    nonlinear_layers: int,
-    linear_layers: list[int],
-    weight_decay: float,
-    weight_decay_beside: float,
-    linear_layers_beside: int,
-    seeds: int,
-    **same,
-) -> list[dict]:
+def heads_grid(**parameters) -> list[dict]:
     """Linear layers × seed at one weight decay, and one number of linear layers at another, for each data set and network."""
-    arms = [(n, weight_decay) for n in linear_layers] + [(linear_layers_beside, weight_decay_beside)]
-    return [
-        _run(same, dataset=data, model=net, nonlinear_layers=nonlinear_layers, linear_layers=n, weight_decay=decay, seed=seed)
-        for data, net, (n, decay), seed in product(dataset, model, arms, range(seeds))
-    ]
+    heads = [{"linear_layers": n, "weight_decay": parameters["weight_decay"]} for n in parameters["linear_layers"]]
+    heads.append({"linear_layers": parameters["linear_layers_beside"], "weight_decay": parameters["weight_decay_beside"]})
+    own = {name: parameters[name] for name in ("nonlinear_layers", "width")} | {"activation": "relu"}
+    networks = [{"model": name, **(own if name == "mlp" else dict.fromkeys(own))} for name in parameters["model"]]
+    return expand(experiment, parameters, over=["dataset", networks, heads])
 
 
-def depths_grid(
-    *, dataset: list[str], nonlinear_depths: list[int], linear_layers_beside: int, weight_decay_total: float, seeds: int, **same
-) -> list[dict]:
+def depths_grid(**parameters) -> list[dict]:
     """MLPs with more and fewer nonlinear layers; the weight decay is a total shared out among all layers, as in the paper."""
-    n = linear_layers_beside
-    return [
-        _run(same, dataset=data, model="mlp", nonlinear_layers=m, linear_layers=n, weight_decay=weight_decay_total / (m + n), seed=seed)
-        for data, m, seed in product(dataset, nonlinear_depths, range(seeds))
-    ]
+    n, total = parameters["linear_layers_beside"], parameters["weight_decay_total"]
+    depths = [{"nonlinear_layers": m, "weight_decay": total / (m + n)} for m in parameters["nonlinear_depths"]]
+    return expand(experiment, parameters, over=["dataset", depths], model="mlp", linear_layers=n, activation="relu")
 
 
-def assumed_grid(
-    *,
-    dataset: list[str],
-    assumed_nonlinear_layers: int,
-    linear_layers_beside: int,
-    assumed_train_size: int,
-    assumed_width: int,
-    assumed_epochs: int,
-    assumed_learning_rate: float,
-    assumed_weight_decay: float,
-    seeds: int,
-    **same,
-) -> list[dict]:
+def assumed_grid(**parameters) -> list[dict]:
     """MLPs as the theorem has them: smooth activation, no layer narrower than the data set is large, all images a step, no momentum."""
-    theirs = {
-        "nonlinear_layers": assumed_nonlinear_layers,
-        "linear_layers": linear_layers_beside,
-        "activation": "smooth_leaky",
-        "train_size": assumed_train_size,
-        "batch_size": assumed_train_size,
-        "width": assumed_width,
-        "epochs": assumed_epochs,
-        "learning_rate": assumed_learning_rate,
-        "momentum": 0.0,
-        "weight_decay": assumed_weight_decay,
-        "schedule": "constant",
-    }
-    return [_run(same, dataset=data, model="mlp", seed=seed, **theirs) for data, seed in product(dataset, range(seeds))]
-
-
-SAME = ("train_size", "batch_size", "width", "epochs", "measurements", "learning_rate", "momentum", "schedule", "precision")
-
-
-def _run(same: dict, **own) -> dict:
-    run = {"activation": "relu", **{name: same[name] for name in SAME if name not in own}, **own}
-    return run if run["model"] == "mlp" else run | {"nonlinear_layers": None, "width": None, "activation": None}
-
-
-def seconds(parameters: dict) -> float:
-    """Rough time of a run on one CPU core."""
-    images = parameters["train_size"] or 50_000
-    steps = parameters["epochs"] * -(-images // parameters["batch_size"])
-    measured = 0.04 * parameters["measurements"]
-    if parameters["model"] != "mlp":
-        return measured + parameters["epochs"] * images * 5e-3
-    layers, width = parameters["nonlinear_layers"] + parameters["linear_layers"], parameters["width"]
-    pixels = {"digits": 64, "cifar10": 3072, "cifar100": 3072}.get(parameters["dataset"], 784)
-    products = parameters["batch_size"] * width * (4 * pixels + 6 * layers * width)  # operations in a step
-    return measured + steps * (8e-4 + 5e-5 * layers + products / 6e10)
+    assumed = {name.removeprefix("assumed_"): value for name, value in parameters.items() if name.startswith("assumed_")}
+    theirs = {"activation": "smooth_leaky", "batch_size": assumed["train_size"], "momentum": 0.0, "schedule": "constant"}
+    return expand(
+        experiment, parameters, over=["dataset"], model="mlp", linear_layers=parameters["linear_layers_beside"], **assumed, **theirs
+    )
 
 
 TABLES = {

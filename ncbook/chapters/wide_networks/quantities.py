@@ -7,7 +7,8 @@ before any run. Where several have a head of two or more layers, a claim about a
 import numpy as np
 import pandas as pd
 
-from ncbook.theory.balancedness import collapse_bound, least_alignment, root_of_product
+from ncbook.claims.curves import onset
+from ncbook.theory.balancedness import collapse_bound, least_alignment, recalled_bound, root_of_product
 
 NAN = float("nan")
 
@@ -103,6 +104,30 @@ def depth_negativity(rows: pd.DataFrame) -> float:
     return _depth(rows, lambda end: end.loc[~end["linear"] & (end.index > 0), "negativity"].mean())
 
 
+def bounds(rows: pd.DataFrame) -> pd.DataFrame:
+    """V before the last layer of the longest head, our bound on it and the theorem's as recalled, one row an epoch and seed: for a figure.
+
+    The rows have the columns ``from_end`` (0: the outputs), ``pair`` (both of the head), ``variance_ratio`` and ``kappa_weight`` as well.
+    """
+    keys = ["dataset", "model", "seed", "epoch", "terminal_epoch"]
+    rows = rows[rows["linear_layers"] == rows["linear_layers"].max()]
+    outputs, features, earlier = (rows[rows["from_end"] == k].set_index(keys) for k in (0, 1, 2))
+    network = rows[rows["layer"] > 0].groupby(keys, dropna=False)
+    largest = np.maximum(network["feature_norm"].max(), network["weight_largest"].max()).reindex(features.index)
+    ours = collapse_bound(
+        kappa=outputs["kappa_weight"],
+        largest=outputs["weight_largest"],
+        imbalance=features["imbalance"],
+        output_within=outputs["within"],
+        output_between=outputs["between"],
+        earlier_within=earlier["within"],
+    )
+    imbalance = rows[rows["pair"]].groupby(keys, dropna=False)["imbalance"].max().reindex(features.index)
+    shape = {"width": features["dimension"], "samples": features["samples"], "classes": 10}
+    recalled = recalled_bound(residual=outputs["residual"], imbalance=imbalance, norm=largest, **shape)
+    return features[["variance_ratio"]].assign(ours=ours, recalled=recalled).reset_index()
+
+
 def _depth(rows: pd.DataFrame, value) -> float:
     deepest, shallowest = (
         _end(rows[rows["nonlinear_layers"] == n]) for n in (rows["nonlinear_layers"].max(), rows["nonlinear_layers"].min())
@@ -158,8 +183,7 @@ def _bound(end: pd.DataFrame) -> float:
 
 
 def _fall(run: pd.DataFrame) -> float:
-    begins = run["terminal_epoch"].max()
-    if np.isnan(begins) or begins >= run["epoch"].max():
+    if np.isnan(begins := onset(run)):
         return NAN
     return _v(_features(run)) / _v(_features(run[run["epoch"] <= begins]))
 

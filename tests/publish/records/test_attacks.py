@@ -20,6 +20,7 @@ from conftest import CHAPTER
 from ncbook import settings
 from ncbook.publish import execute, sealed, verify
 from ncbook.runs import store
+from ncbook.runs.plan import Table
 
 pytestmark = [pytest.mark.slow]
 HERE = settings.instruction_set()
@@ -33,6 +34,7 @@ from ncbook.chapters.train_test_collapse import experiment as chapter
 from ncbook.publish import records
 from ncbook.publish.parameters import parameters
 from ncbook.runs.pool import call
+from ncbook.training import recipe
 import cloudpickle
 {fault}
 plans = {{"short": records.planned_short(chapter.__name__.split(".")[-2])}}
@@ -61,27 +63,27 @@ chapter.collapse_table = lambda *a, **o: right(*a, **o).assign(nc3_self_duality=
 """,
     "a pair of classes swapped": """
 import dataclasses, torch
-right = chapter.load
+right = recipe.load
 def load(*a, **o):
     data = right(*a, **o)
     order = torch.tensor([1, 0, *range(2, 10)])
     swap = lambda split: dataclasses.replace(split, labels=order[split.labels])
     return dataclasses.replace(data, train=swap(data.train), test=swap(data.test))
-chapter.load = load
+recipe.load = load
 """,
     "test images normalised by their own statistics": """
 import dataclasses
-right = chapter.load
+right = recipe.load
 def load(*a, **o):
     data = right(*a, **o)
     images = data.test.images.float() / 255
     own = {"mean": images.mean((0, 2, 3)), "std": images.std((0, 2, 3))}
     return dataclasses.replace(data, test=dataclasses.replace(data.test, **own))
-chapter.load = load
+recipe.load = load
 """,
     "weight decay left out": """
-right = chapter.train
-chapter.train = lambda *a, **o: right(*a, **{**o, "weight_decay": 0.0})
+right = recipe.train
+recipe.train = lambda *a, **o: right(*a, **{**o, "weight_decay": 0.0})
 """,
 }  # fmt: skip
 
@@ -118,8 +120,8 @@ def verified(copy, tables, monkeypatch) -> Callable:
                     for place, (key, value) in enumerate(run.parameters.items()):
                         part.insert(place, key, [value] * len(part))
                     parts.append(part)
-                read[here] = store.from_csv(store.to_csv(pd.concat(parts, ignore_index=True)))
-                read[here].attrs["runs"] = tuple({**info, "device": "cpu"} for _, info in found)
+                rows = store.from_csv(store.to_csv(pd.concat(parts, ignore_index=True)))
+                read[here] = Table(rows, [{**info, "device": "cpu"} for _, info in found])
             return read, {}
 
         monkeypatch.setenv("NCBOOK_ROOT", str(copy.root))

@@ -74,7 +74,7 @@ def test_verify_reports_an_untouched_record_as_exact(copy):
     assert report["tables"][1]["profile"] == "laptop" and report["tables"][1]["cells"] > 100
     assert "Every table holds: 3 exact." in (copy.root / "book/_build/verify/laptop/report.html").read_text()
     assert not list((copy.root / "data").glob("runs/*/*"))  # the cache is neither used nor filled
-    assert not list((copy.root / "book/_build/elsewhere").iterdir())
+    assert not list((copy.root / "book/_build/verification").iterdir())
 
 
 def test_verify_names_the_cell_that_was_altered(copy):

@@ -1,0 +1,55 @@
+"""Figures: their look (`style`), plots that recur (`plots`), sketches of spherical codes (`sketches`), their numbers in words (`words`), and how one is shown (`show`). The menu."""
+
+from ncbook.publish.figures.plots import band, curve, intervals, layer_map, level, points_of, splits, terminal_phase
+from ncbook.publish.figures.show import FIGURE_MIME, show
+from ncbook.publish.figures.sketches import circle, sphere
+from ncbook.publish.figures.style import (
+    BASELINE,
+    LOOKS,
+    REFERENCE,
+    SHADE,
+    SPLITS,
+    facets,
+    label,
+    labels,
+    legend_below,
+    multiples,
+    panel_each,
+    panels,
+    plain_log,
+    style,
+)
+from ncbook.publish.figures.words import geometric_mean, last_epoch, only, told
+
+__all__ = [
+    "BASELINE",
+    "FIGURE_MIME",
+    "LOOKS",
+    "REFERENCE",
+    "SHADE",
+    "SPLITS",
+    "band",
+    "circle",
+    "curve",
+    "facets",
+    "geometric_mean",
+    "intervals",
+    "label",
+    "labels",
+    "last_epoch",
+    "layer_map",
+    "legend_below",
+    "level",
+    "multiples",
+    "only",
+    "panel_each",
+    "panels",
+    "plain_log",
+    "points_of",
+    "show",
+    "sphere",
+    "splits",
+    "style",
+    "terminal_phase",
+    "told",
+]
