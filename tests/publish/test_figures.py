@@ -94,7 +94,8 @@ def test_geometric_mean():
 def test_facets_give_each_panel_its_own_rows():
     table = pd.DataFrame({"data": ["a", "a", "b"], "loss": ["l", "m", "m"], "v": [1, 2, 3]})
     _, pairs = figures.facets(table, rows=["data"], columns="loss")
-    assert [(ax.get_title(), part.v.tolist()) for ax, part in pairs] == [("l, a", [1]), ("m, a", [2]), ("l, b", []), ("m, b", [3])]
+    assert [(ax.get_title(), part.v.tolist()) for ax, part in pairs] == [("l", [1]), ("m", [2]), ("l", []), ("m", [3])]
+    assert [ax.get_ylabel() for ax, _ in pairs] == ["a", "", "b", ""]
     _, pairs = figures.facets(table[table.data == "a"], rows=["data"], columns="loss", ylabel="V")
     assert [(ax.get_title(), ax.get_ylabel()) for ax, _ in pairs] == [("l", "V"), ("m", "")]  # there is one data set: no need to name it
 

@@ -107,17 +107,17 @@ def panel_each(values, *, columns: int = 2, **kwargs):
 def facets(table: pd.DataFrame, *, rows: list[str], columns: str, ylabel: str = "", **kwargs):
     """One panel a value of `columns` and a combination of the columns `rows`: the figure, and pairs of axes and their rows of the table.
 
-    Each panel is titled with the values that tell it from the others, data set and network only where there are several.
+    Each panel is titled with its value; what tells the rows from one another stands at the left, above the `ylabel`.
     """
     down, across = list(table[rows].drop_duplicates().itertuples(index=False)), list(table[columns].drop_duplicates())
     figure, axes = panels(len(down), len(across), **kwargs)
-    several = [column for column in rows if table[column].nunique() > 1]
     pairs = []
     for i, values in enumerate(down):
+        names = _telling_apart(table, rows, values)
         for j, value in enumerate(across):
             part = table[(table[rows] == list(values)).all(axis=1) & (table[columns] == value)]
-            axes[i, j].set_title(labels([value, *(v for column, v in zip(rows, values, strict=True) if column in several)]))
-            axes[i, j].set_ylabel(ylabel if j == 0 else "")
+            axes[i, j].set_title(label(value))
+            axes[i, j].set_ylabel("\n".join([*names, *[ylabel] * bool(ylabel)]) if j == 0 else "")
             pairs.append((axes[i, j], part))
     return figure, pairs
 
@@ -129,16 +129,20 @@ def multiples(table: pd.DataFrame, *, rows: list[str], columns: dict[str, str] |
     """
     names = columns if isinstance(columns, dict) else {column: label(column) for column in columns}
     down = list(table[rows].drop_duplicates().itertuples(index=False))
-    several = [column for column in rows if table[column].nunique() > 1]
     figure, axes = panels(len(down), len(names), **kwargs)
     triples = []
     for i, values in enumerate(down):
         part = table[(table[rows] == list(values)).all(axis=1)]
-        axes[i, 0].set_ylabel("\n".join(label(v) for column, v in zip(rows, values, strict=True) if column in several))
+        axes[i, 0].set_ylabel("\n".join(_telling_apart(table, rows, values)))
         for j, column in enumerate(names):
             axes[i, j].set_title(names[column] if i == 0 else "")
             triples.append((axes[i, j], part, column))
     return figure, triples
+
+
+def _telling_apart(table: pd.DataFrame, columns: list[str], values) -> list[str]:
+    """The names of those values of which their column has several."""
+    return [label(value) for column, value in zip(columns, values, strict=True) if table[column].nunique() > 1]
 
 
 def legend_below(figure: Figure, axes, **kwargs) -> None:
