@@ -72,7 +72,7 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 def session() -> dict:
-    """What the build that executes this notebook says of it: ``profile``, ``output`` and ``record``; nothing for a notebook opened by hand."""
+    """What the build that executes this notebook says of it: ``profile``, ``output``, ``record``; nothing for one opened by hand."""
     path = current().session
     if path is None:
         return {}

@@ -10,6 +10,8 @@ import ncbook
 
 HIDDEN = """
 import importlib.metadata as metadata
+import sys
+from pathlib import Path
 
 found = metadata.distribution
 
@@ -30,18 +32,17 @@ import pandas as pd
 from ncbook import __version__
 from ncbook.publish import records
 from ncbook.publish.provenance import provenance
+from ncbook.runs.plan import Table
 
 run = {"gpu": "A GPU", "seconds": 1.0, "peak_memory_mb": 9, "finished": "2026-01-01T00:00:00Z", "torch": "2.13.0", "python": "3.11.7"}
-table = pd.DataFrame({"seed": [0]})
-table.attrs["runs"] = (run,)
 print(__version__, records.__version__)
-print(provenance(table))
+print(provenance([Table(pd.DataFrame({"seed": [0]}), [run])], profile="quick", folder=Path(sys.argv[1])))
 """
 
 
 def test_without_installed_metadata(tmp_path):
-    env = {"PYTHONPATH": str(BOOK), "NCBOOK_OUTPUT": str(tmp_path), "PATH": ""}
-    done = subprocess.run([sys.executable, "-c", HIDDEN], env=env, cwd=BOOK, capture_output=True, text=True, check=False)
+    env = {"PYTHONPATH": str(BOOK), "PATH": ""}
+    done = subprocess.run([sys.executable, "-c", HIDDEN, str(tmp_path)], env=env, cwd=BOOK, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     hidden, versions, *box = done.stdout.splitlines()
     assert hidden == "hidden" and versions == f"{ncbook.__version__} {ncbook.__version__}"

@@ -1,7 +1,8 @@
 """One folder a chapter, and what the others ask of them: their claims and their profiles. Imports no torch.
 
 - ``experiment.py``: functions ``experiment(**parameters, device)`` that return a tidy table of one run; ``grid(**chapter_parameters)`` says which
-  to run (see `ncbook.runs.grid.expand`); ``TABLES`` names the tables; ``UNDEFINED``, where it is there, the columns (or patterns of them) that runs may lack.
+  to run (see `ncbook.runs.grid.expand`); ``TABLES`` names the tables; ``UNDEFINED``, where it is there, the columns (or patterns of them) that runs may
+  lack.
 - ``quantities.py``: functions from one seed's rows of a table to the number that a claim is about.
 - ``claims.yml``: the claims, written before they are tested (see `ncbook.claims.entries`).
 - ``profiles.yml``: the parameters of each profile but ``quick``, which are those of the notebook. First the ``short`` runs of verification, so short

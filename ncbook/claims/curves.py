@@ -17,7 +17,7 @@ def onset(rows: pd.DataFrame) -> float:
 
 
 def terminal_ends(rows: pd.DataFrame, column: str) -> tuple[float, float]:
-    """A column where the terminal phase begins and at the last epoch, of rows with one value an epoch; nan twice where it does not begin."""
+    """A column where the terminal phase begins and at the last epoch, of rows with one value an epoch; nan where it does not begin."""
     begins = onset(rows)
     if np.isnan(begins):
         return NAN, NAN

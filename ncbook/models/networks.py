@@ -91,9 +91,7 @@ def vectors(x: Tensor, *, pooled: bool) -> Tensor:
     return x.mean(dim=(2, 3)) if pooled and x.ndim == 4 else x.flatten(1)
 
 
-def mlp(
-    input_shape: tuple[int, int, int], num_classes: int, *, depth=3, width=128, activation="relu", bias=True, batch_norm=False
-) -> Network:
+def mlp(input_shape: tuple[int, int, int], num_classes: int, *, depth=3, width=128, activation="relu", bias=True, batch_norm=False) -> Network:
     """`depth` hidden layers of `width` units on flattened images; layers ``hidden1`` … after the activation.
 
     With `batch_norm`, before each activation, it collapses in far fewer steps; the hidden layers then need no bias and have none.

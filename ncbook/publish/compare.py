@@ -18,9 +18,7 @@ import pandas as pd
 from ncbook.runs.pool import Run
 
 FACTOR = 5  # of the largest difference that instruction sets made here
-FLOOR = (
-    2e-4  # of a number, or of a column's largest where it has both signs: some thousand roundings of float32, a fifth of a wrong x 1.001
-)
+FLOOR = 2e-4  # of a number, or of a column's largest where it has both signs: some thousand roundings of float32, a fifth of a wrong x 1.001
 PRINTED = 1.1e-2  # of a number that a text holds with three digits
 NOTHING = 1e-6  # of a spectrum's largest: below it the numbers are float32's rounding alone
 FLIPS = 0.05  # a share of an epoch's cells in a column of counts: images on the edge, which fell elsewhere in no measurement
@@ -31,19 +29,7 @@ SHIFT = 6  # standard errors of the middle of a column's differences over runs
 COUNTS = ("error", "accuracy", "mismatch")  # shares of images: never compared by ratio
 TIME = ("epoch", "step", "scale")  # along which a run goes on
 PARSED = re.compile(r" \d+$")  # the name of a column that `_numbers` made of a text
-IN_WORDS = (
-    "epoch",
-    "step",
-    "split",
-    "layer",
-    "activation",
-    "pooling",
-    "frame",
-    "probe",
-    "noise",
-    "scale",
-    "matrix",
-)  # tell rows of a run apart
+IN_WORDS = ("epoch", "step", "split", "layer", "activation", "pooling", "frame", "probe", "noise", "scale", "matrix")  # tell rows of a run apart
 
 
 @dataclass
@@ -289,9 +275,7 @@ def in_words(run: Run | None) -> str:
     """A run in the parameters that are words or tell repetitions apart."""
     if run is None:
         return "a run whose parameters the profile does not have"
-    shown = {
-        k: v for k, v in run.parameters.items() if isinstance(v, str) or k in ("seed", "layout", "train_size", "weight_decay", "dimension")
-    }
+    shown = {k: v for k, v in run.parameters.items() if isinstance(v, str) or k in ("seed", "layout", "train_size", "weight_decay", "dimension")}
     return ", ".join(f"{k}={v}" for k, v in shown.items() if k not in ("schedule", "precision")) or str(run)
 
 

@@ -24,7 +24,8 @@ class Markdown(str):
 def provenance(read: list[Table], *, profile: str, folder: Path, record: Record | None = None) -> Markdown:
     """The runs behind the tables of a chapter: how many, on which data, seeds and machine, with which versions, for how long.
 
-    The same lines, in Markdown, are left in `folder`, for the page of trust.
+    The same lines, in Markdown, are left in `folder`, for the page of trust. Of the `record` that the tables come from it is told as well when it was
+    made, at which commit, and what has changed since.
     """
     runs, tables = [run for table in read for run in table.runs], [table.rows for table in read]
     datasets = list(dict.fromkeys(name for table in tables if "dataset" in table for name in table["dataset"].unique()))
@@ -48,8 +49,8 @@ def provenance(read: list[Table], *, profile: str, folder: Path, record: Record 
 
 
 def _all(runs: list[dict], name: str) -> str:
-    versions = sorted({run.get(name) or "not recorded" for run in runs})
-    return f"{name.replace('_', '-')} {' and '.join(map(markdown, versions))}"
+    found = sorted({run.get(name) or "not recorded" for run in runs})
+    return f"{name.replace('_', '-')} {' and '.join(map(markdown, found))}"
 
 
 def _record(runs: list[dict], record: Record) -> str:

@@ -6,8 +6,8 @@
     chapter.judge()
     chapter.provenance()
 
-A session alone knows the profile, the folder for figures and verdicts, and whether tables are trained or come from a record. A notebook that is
-opened by hand has none of these: its profile is called ``by hand``, and its tables are trained.
+A session alone knows the profile, the folder for figures and verdicts, and whether tables are trained or come from a record. A notebook
+that is opened by hand has none of these: its profile is called ``by hand``, and its tables are trained.
 """
 
 import inspect

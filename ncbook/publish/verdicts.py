@@ -78,6 +78,6 @@ def difference(was: dict, now: dict) -> str:
         for name in dict.fromkeys([*a, *b]):
             x, y = a.get(name), b.get(name)
             numbers = isinstance(x, float) and isinstance(y, float)
-            if x != y and not (numbers and (math.isclose(x, y, rel_tol=EQUAL, abs_tol=1e-12) or (math.isnan(x) and math.isnan(y)))):
+            if x != y and not (numbers and (math.isclose(x, y, rel_tol=EQUAL, abs_tol=1e-12) or math.isnan(x) and math.isnan(y))):
                 return f"{name} recorded {x}, judged {y} on the same table ({a.get('setting')})"
     return ""

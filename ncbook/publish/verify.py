@@ -79,9 +79,7 @@ def _compared(requested: list[Chapter], *, jobs: int | None) -> list[Compared]:
     if not requested:
         return []
     on_record = {chapter.name: records.read_as_it_is(chapter.profile, chapter.name) for chapter in requested}
-    tables = {
-        c.name: records.planned_short(c.name) if c.profile == chapters.SHORT else records.planned(c.name, c.parameters) for c in requested
-    }
+    tables = {c.name: records.planned_short(c.name) if c.profile == chapters.SHORT else records.planned(c.name, c.parameters) for c in requested}
     planned = {(name, table): runs for name, of_chapter in tables.items() for table, runs in of_chapter.items()}
     fresh, failed = _trained(planned, settings.instruction_set(), f"verify-{requested[0].profile}", jobs=jobs)
     profile, results, apart = requested[0].profile, {}, {}
@@ -101,13 +99,11 @@ def _compared(requested: list[Chapter], *, jobs: int | None) -> list[Compared]:
         if broken:
             raise InputError(f"under the instruction set {way} runs failed: {'; '.join(next(iter(broken.values())))}")
         measured.append(tables)
-        results |= {
-            here: _by_rounding(planned[here], apart[here], fresh[here], [t[here] for t in measured], requested[0], here) for here in apart
-        }
+        results |= {here: _by_rounding(planned[here], apart[here], fresh[here], [t[here] for t in measured], requested[0], here) for here in apart}
         if not any(results[here].misses for here in apart):
             break  # a further instruction set could only allow for more
     for here, recorded in apart.items():
-        if not measured or (results[here].misses and _devices(recorded) != _devices(fresh[here])):
+        if not measured or results[here].misses and _devices(recorded) != _devices(fresh[here]):
             results[here] = _by_rounding(planned[here], recorded, fresh[here], [], requested[0], here)
     edits = [
         Compared(name, profile, file, "checksum", 0, misses=[f"{file} was edited after it was recorded: its checksum does not hold"])
@@ -131,9 +127,7 @@ def _verdicts(record: records.Record, profile: str) -> Compared:
     try:
         now = {verdict["id"]: verdict for verdict in plain(judged(name, record.tables, profile))}
     except Exception as error:  # noqa: BLE001 - whatever an edited table makes of a quantity
-        return Compared(
-            name, profile, "verdicts", "claims", 0, misses=[*misses, f"its tables cannot be judged ({type(error).__name__}: {error})"]
-        )
+        return Compared(name, profile, "verdicts", "claims", 0, misses=[*misses, f"its tables cannot be judged ({type(error).__name__}: {error})"])
     for claim in was.keys() & now.keys() - changed.keys():
         if change := difference(was[claim], now[claim]):
             misses.append(f"{claim}: {change}")
@@ -171,7 +165,7 @@ def _by_rounding(
 
 def _other_ways(chapter: Chapter, apart: dict[tuple, Table]) -> list[str]:
     """The instruction sets to measure rounding with: those that the runs here were not made with; none on a GPU."""
-    if not apart or (chapter.profile != chapters.SHORT and settings.device() != "cpu"):
+    if not apart or chapter.profile != chapters.SHORT and settings.device() != "cpu":
         return []
     closest_first = sorted(settings.instruction_sets(), key=["avx2", "generic", "avx512", settings.NATIVE].index)
     return [name for name in closest_first if name != settings.instruction_set()]

@@ -14,7 +14,7 @@ from pathlib import Path
 from ncbook import paths
 from ncbook.runs.digest import canonical, digest
 
-# For a first run: the longest run on record of each experiment, network and data set, and one epoch on 300 images for the networks on no record.
+# For a first run: the longest run on record of each experiment, network and data set, and one epoch on 300 images for networks on no record
 TIMED = Path(__file__).with_name("durations.csv")
 REPEATED = ("seed", "layout")  # runs that differ in these alone take equally long
 AMOUNTS = ("epochs", "steps", "train_size", "samples", "filters", "frames", "seeds")  # the time of a run is roughly proportional to each
@@ -33,8 +33,8 @@ class Timed:
 def expected(experiment: str, grid: list[dict], device: str) -> list[float]:
     """Seconds that each run of a grid should take on one core; 1 for an experiment of which nothing is known.
 
-    A run, or one that differs in its seed only, that is in the store or in a record takes as long as it did. Otherwise the most similar run that
-    was timed is scaled by the ratio of epochs, images and the like.
+    A run, or one that differs in its seed only, that is in the store or in a record takes as long as it did. Otherwise the most similar run
+    that was timed is scaled by the ratio of epochs, images and the like.
     """
     stored = _stored(experiment)
     similar = [timed for timed in stored if timed.device == device] or stored
@@ -83,15 +83,8 @@ def _recorded(experiment: str) -> dict[str, float]:
     for path in sorted(paths.root().glob(f"data/results/*/{experiment.partition('.')[0]}/runs.csv.gz")):
         try:
             times |= _times(path, path.stat().st_mtime_ns)
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-            LookupError,
-            TypeError,
-            csv.Error,
-        ):  # whoever reads the record for its numbers says what is wrong
-            continue
+        except (OSError, EOFError, ValueError, LookupError, TypeError, csv.Error):
+            continue  # whoever reads the record for its numbers says what is wrong
     return times
 
 

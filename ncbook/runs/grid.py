@@ -10,32 +10,34 @@ from ncbook.errors import InputError, unknown
 def expand(experiment: Callable, parameters: Mapping, over: Iterable[str | list[dict]] = (), **given) -> list[dict]:
     """The grid of an experiment: one dictionary of parameters a run, for all combinations of what `over` lists, and for all seeds.
 
-    The signature of the experiment says what a run needs. Each value is taken from `given`, else from the `parameters` of the chapter, of which
-    the experiment need not take all; what neither has keeps its default. An element of `over` is the name of a parameter with a list of values,
-    or a list of arms, each a dictionary of parameters that change together. The first varies slowest, the seed fastest: ``seeds`` in the
-    parameters makes ``seed`` run from 0 to seeds - 1, unless it is given or among the arms. An `InputError` names what is missing or unknown.
+    The signature of the experiment says what a run needs. Each value is taken from `given`, else from the `parameters` of the chapter, of
+    which the experiment need not take all; what neither has keeps its default. An element of `over` is the name of a parameter with a list
+    of values, or a list of arms, each a dictionary of parameters that change together. The first varies slowest, the seed fastest:
+    ``seeds`` in the parameters makes ``seed`` run from 0 to seeds - 1, unless it is given or among the arms. An `InputError` names what is
+    missing or unknown.
 
     >>> def experiment(*, dataset, width, rate, seed, device="cpu"): ...
     >>> chapter = {"dataset": ["digits", "mnist"], "width": 8, "seeds": 1, "rate": 0.1}
     >>> expand(experiment, chapter, over=["dataset"], rate=0.5)
     [{'dataset': 'digits', 'width': 8, 'rate': 0.5, 'seed': 0}, {'dataset': 'mnist', 'width': 8, 'rate': 0.5, 'seed': 0}]
-    >>> [(run["width"], run["rate"]) for run in expand(experiment, chapter | {"dataset": "digits"}, over=[[{"width": 4, "rate": 1}, {"width": 8, "rate": 2}]])]
+    >>> arms = [{"width": 4, "rate": 1}, {"width": 8, "rate": 2}]
+    >>> [(run["width"], run["rate"]) for run in expand(experiment, chapter, over=[arms], dataset="digits")]
     [(4, 1), (8, 2)]
     """
-    asked = {name: p for name, p in signature(experiment).parameters.items() if name != "device"}
-    values = {**{name: parameters[name] for name in asked if name in parameters}, **given}
+    takes = {name: p for name, p in signature(experiment).parameters.items() if name != "device"}
+    values = {**{name: parameters[name] for name in takes if name in parameters}, **given}
     axes = [_arms(axis, values) for axis in over]
-    if "seed" in asked and "seed" not in values and not any("seed" in arm for axis in axes for arm in axis) and "seeds" in parameters:
+    if "seed" in takes and "seed" not in values and not any("seed" in arm for axis in axes for arm in axis) and "seeds" in parameters:
         axes.append([{"seed": seed} for seed in range(parameters["seeds"])])
     runs = []
     for arms in product(*axes):
         run = values | {name: value for arm in arms for name, value in arm.items()}
-        for name in run.keys() - asked.keys():
-            raise unknown(f"parameter of {experiment.__qualname__}", name, asked)
-        for name in asked:
-            if name not in run and asked[name].default is Parameter.empty:
+        for name in run.keys() - takes.keys():
+            raise unknown(f"parameter of {experiment.__qualname__}", name, takes)
+        for name in takes:
+            if name not in run and takes[name].default is Parameter.empty:
                 raise InputError(f"{experiment.__qualname__} takes {name!r}, which neither the parameters nor the grid give.")
-        runs.append({name: run[name] for name in asked if name in run})
+        runs.append({name: run[name] for name in takes if name in run})
     return runs
 
 

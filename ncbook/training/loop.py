@@ -89,9 +89,7 @@ def train(
     forward = torch.compile(model) if compiled else model
     cast = torch.autocast(dataset.train.labels.device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
     settings: dict = {"lr": learning_rate, "momentum": momentum, "weight_decay": weight_decay}
-    optimiser = torch.optim.SGD(
-        model.parameters(), **settings, fused=True
-    )  # one pass over each parameter: a fifth less time for small networks
+    optimiser = torch.optim.SGD(model.parameters(), **settings, fused=True)  # one pass over each parameter: a fifth less time for small networks
     checkpoint = Checkpoint(model, optimiser, generator)
 
     for state in checkpoint.states():

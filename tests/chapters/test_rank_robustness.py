@@ -18,8 +18,8 @@ from ncbook.errors import InputError
 from ncbook.metrics.rank import entropy_rank, from_gram, numerical_rank, ranks, singular_values, stable_rank
 from ncbook.models.networks import build_model
 from ncbook.models.patch_cnn import accuracy, huberised_relu
-from ncbook.seeds import child_generator
 from ncbook.training.patch_descent import descend
+from ncbook.seeds import child_generator
 
 # ranks
 

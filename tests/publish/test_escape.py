@@ -4,6 +4,7 @@ import html
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -23,6 +24,7 @@ from ncbook.publish import commits, provenance, render, trust
 from ncbook.publish.execute import Chapter
 from ncbook.publish.figures import label
 from ncbook.publish.verdicts import deciding
+from ncbook.runs.plan import Table
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -95,19 +97,19 @@ def harmless(myst, text: str) -> None:
     assert len({row.count("<td>") for row in re.findall(r"<tr>.*?</tr>", page, re.DOTALL) if "<td>" in row}) == 1  # and ends no cell
 
 
+def box(rows: pd.DataFrame, run: dict, folder: Path, *, profile: str = "quick", record: dict | None = None) -> str:
+    of_record = SimpleNamespace(provenance=record) if record else None
+    return provenance.provenance([Table(rows, [run])], profile=profile, folder=folder, record=of_record)
+
+
 @pytest.mark.parametrize("cpu", [None, attack(12)])
 def test_the_box_and_the_page_of_trust(myst, tmp_path, monkeypatch, cpu):
     monkeypatch.setenv("NCBOOK_ROOT", str(BOOK))
-    monkeypatch.setenv("NCBOOK_OUTPUT", str(tmp_path))
-    monkeypatch.setenv("NCBOOK_PROFILE", attack(13))
-    monkeypatch.setenv("NCBOOK_RECORD", "x")
     changed = [{**claim, "threshold": attack(18), "id": attack(19)} for claim in deciding("train_test_collapse")]
     recorded = {"chapter": "train_test_collapse", "claims": changed, "judged_by": {"rule": "another"}}
-    monkeypatch.setattr(provenance.records, "asked", lambda: SimpleNamespace(provenance=recorded))
-    table = pd.DataFrame({"dataset": [f"folder:{attack(14)}"], "seed": [0]})
+    rows = pd.DataFrame({"dataset": [f"folder:{attack(14)}"], "seed": [0]})
     run = hostile_run(commit=attack(15), recorded=attack(16), dirty=False, changed=False)
-    table.attrs["runs"] = (run | {"cpu": cpu, "gpu": None} if cpu else run,)
-    harmless(myst, provenance.provenance(table))
+    harmless(myst, box(rows, run | {"cpu": cpu, "gpu": None} if cpu else run, tmp_path, profile=attack(13), record=recorded))
     monkeypatch.setattr(Chapter, "folder", tmp_path)
     monkeypatch.setattr(trust, "_verified", lambda profile: "")
     harmless(myst, trust.pages([Chapter("train_test_collapse", attack(17), {}, recorded=True)])["trust"])
@@ -196,15 +198,10 @@ def test_only_a_commit_of_the_repository_is_shown_as_one(tmp_path, monkeypatch):
 
     monkeypatch.setenv("NCBOOK_ROOT", str(tmp_path))
     run = hostile_run(gpu="A GPU", commit="0" * 40, recorded="2026-01-01", dirty=True, changed=False)
-    monkeypatch.setenv("NCBOOK_OUTPUT", str(tmp_path / "output"))
-    monkeypatch.setenv("NCBOOK_RECORD", "x")
-    monkeypatch.setattr(provenance.records, "asked", lambda: SimpleNamespace(provenance={"chapter": "toy"}))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
 
     def record(**changes) -> str:
-        table = pd.DataFrame({"seed": [0]})
-        table.attrs["runs"] = (run | changes,)
-        provenance.provenance(table)
+        box(pd.DataFrame({"seed": [0]}), run | changes, tmp_path / "output", record={"chapter": "toy"})
         return json.loads((tmp_path / "output" / "provenance.json").read_text())["record"]
 
     assert commits.here() == {"commit": "unknown", "dirty": True} and commits.known("0" * 40) is None
@@ -223,18 +220,11 @@ def test_only_a_commit_of_the_repository_is_shown_as_one(tmp_path, monkeypatch):
     assert commits.known("0" * 40) is None  # only the end of the history is here
 
 
-def test_a_run_of_the_store_names_no_commit(tmp_path, monkeypatch):
-    monkeypatch.setenv("NCBOOK_OUTPUT", str(tmp_path))
-    monkeypatch.delenv("NCBOOK_RECORD", raising=False)
-    table = pd.DataFrame({"seed": [0]})
-    table.attrs["runs"] = (hostile_run(commit="0" * 40, recorded="2026-01-01", dirty=False, changed=False),)
-    assert "0000000" not in provenance.provenance(table)
+def test_a_run_of_the_store_names_no_commit(tmp_path):
+    run = hostile_run(commit="0" * 40, recorded="2026-01-01", dirty=False, changed=False)
+    assert "0000000" not in box(pd.DataFrame({"seed": [0]}), run, tmp_path)
 
 
-def test_what_an_older_record_lacks_is_said(tmp_path, monkeypatch):
-    monkeypatch.setenv("NCBOOK_OUTPUT", str(tmp_path))
+def test_what_an_older_record_lacks_is_said(tmp_path):
     run = {k: v for k, v in hostile_run(torch="2.13.0", python="3.11.7").items() if k not in ("numpy", "scipy")} | {"scikit_learn": None}
-    table = pd.DataFrame({"seed": [0]})
-    table.attrs["runs"] = (run,)
-    box = provenance.provenance(table)
-    assert r"| versions | torch 2\.13\.0, numpy not recorded, scipy not recorded, scikit-learn not recorded, python 3\.11\.7 |" in box
+    assert r"| versions | torch 2\.13\.0, numpy not recorded, scipy not recorded, scikit-learn not recorded, python 3\.11\.7 |" in box(pd.DataFrame({"seed": [0]}), run, tmp_path)

@@ -107,9 +107,7 @@ def stack_errors(*, kill_in_step: int | None = None) -> tuple[torch.Tensor, int]
     return torch.cat([*(part.flatten() for part in errors), weights]), steps
 
 
-@pytest.mark.parametrize(
-    ("every", "lost"), [(300.0, 1), (0.0, 0)]
-)  # seconds between checkpoints; epochs begun again, beside the one cut off
+@pytest.mark.parametrize(("every", "lost"), [(300.0, 1), (0.0, 0)])  # seconds between checkpoints; epochs begun again, beside the one cut off
 def test_networks_trained_together_go_on_with_the_same_digits(every, lost, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "EVERY", every)
     undisturbed, steps = stack_errors()

@@ -1,4 +1,4 @@
-"""Figures: their look (`style`), plots that recur (`plots`), sketches of spherical codes (`sketches`), their numbers in words (`words`), and how one is shown (`show`). The menu."""
+"""Figures: the look (`style`), plots that recur (`plots`), spherical codes (`sketches`), numbers in words (`words`), `show`. The menu."""
 
 from ncbook.publish.figures.plots import band, curve, intervals, layer_map, level, points_of, splits, terminal_phase
 from ncbook.publish.figures.show import FIGURE_MIME, show

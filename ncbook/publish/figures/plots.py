@@ -10,9 +10,10 @@ from ncbook.publish.figures.words import geometric_mean
 
 
 def band(axes: Axes, table: pd.DataFrame, x: str, y: str, *, name: str | None = None, log: bool = True, **look) -> None:
-    """The mean over seeds of column `y` against `x` where `x` is positive, with the range of the seeds as a band. On a log axis the mean is geometric.
+    """The mean over seeds of column `y` against `x` where `x` is positive, with the range of the seeds as a band.
 
-    The band is the whole range: with five seeds nothing hides, and an interval is only shown where a claim is judged.
+    On a log axis the mean is geometric. The band is the whole range: with five seeds nothing hides, and an interval is only shown where a
+    claim is judged.
     """
     counts = table.groupby(x)["seed"].transform("nunique")  # the start of the terminal phase is an epoch of one seed's own: not a mean
     points = table[(counts == table["seed"].nunique()) & (table[x] > 0)].dropna(subset=[y])
@@ -76,8 +77,8 @@ def layer_map(axes: Axes, table: pd.DataFrame, column: str, **limits):
 def intervals(axes: Axes, table: pd.DataFrame, *, name: str, control: str = "control", note: str | None = None) -> None:
     """Estimates with their intervals, one row of the table a line from the top: columns ``estimate``, ``low`` and ``high``.
 
-    `name` is the column with the names of the lines, `control` one that is true where there can be no effect, `note` one with a text for the end
-    of each line. Controls are drawn in another colour.
+    `name` is the column with the names of the lines, `control` one that is true where there can be no effect, `note` one with a text for
+    the end of each line. Controls are drawn in another colour.
     """
     for i, row in enumerate(table.to_dict("records")):
         look = LOOKS[0] if row[control] else LOOKS[1]

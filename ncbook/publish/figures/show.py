@@ -15,11 +15,11 @@ FIGURE_MIME = "application/vnd.ncbook.figure+json"
 
 
 def show(figure: Figure, name: str, *, what: str, finding: str, table: pd.DataFrame, folder: Path) -> None:
-    """Save a figure in `folder` as ``<name>.svg``, ``.png`` and ``.csv`` (the `table` that it draws), and display it with caption and alt text.
+    """Save a figure in `folder` as ``<name>.svg``, ``.png`` and ``.csv`` (the `table` that it draws), display it with caption and alt text.
 
-    Both texts are plain, in which Markdown and formulas stay as they are written: they are made of parameters, such as the name of a folder.
-    `what` says what is drawn, in sentences, `finding` what is to be seen, with the numbers of this run. The two are the caption; the alt text begins
-    with the kind of figure. The build refuses a figure that lacks one of these, so that they are checked here, where the author sees it (`InputError`).
+    `what` says what is drawn, in sentences, `finding` what is to be seen, with the numbers of this run. The two are the caption; the alt
+    text begins with the kind of figure. Both are plain text, in which Markdown and formulas stay as they are written. The build refuses a
+    figure that lacks one of these, so that they are checked here, where the author sees it (`InputError`).
     """
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         raise InputError(f"figure name {name!r}: use small letters, digits and single hyphens.")

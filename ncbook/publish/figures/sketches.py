@@ -20,7 +20,7 @@ def circle(axes: Axes, vectors: np.ndarray) -> None:
 
 
 def sphere(axes: Axes3D, vectors: np.ndarray) -> int:
-    """Vectors (C, 3) in a three-dimensional panel, the pairs at the largest cosine joined, seen from where no two come close; the number of pairs."""
+    """Vectors (C, 3) in a three-dimensional panel, seen from where no two come close, the closest pairs joined; how many these are."""
     cosines = vectors @ vectors.T - 2 * np.eye(len(vectors))
     pairs = np.argwhere(np.tril(cosines > cosines.max() - 1e-6, -1))
     for pair in pairs:

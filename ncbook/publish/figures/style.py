@@ -123,9 +123,9 @@ def facets(table: pd.DataFrame, *, rows: list[str], columns: str, ylabel: str = 
 
 
 def multiples(table: pd.DataFrame, *, rows: list[str], columns: dict[str, str] | list[str], **kwargs):
-    """One panel a combination of the columns `rows` and a measured column: the figure, and triples of axes, their rows of the table, and the column.
+    """One panel a combination of the columns `rows` and a measured column: the figure, and triples of axes, their rows, and the column.
 
-    `columns` may say what each is called. The columns are titles above, and what tells the rows from one another stands at the left.
+    `columns` may say what each is called. The columns are titles above; what tells the rows apart stands at the left.
     """
     names = columns if isinstance(columns, dict) else {column: label(column) for column in columns}
     down = list(table[rows].drop_duplicates().itertuples(index=False))

@@ -28,9 +28,10 @@ def geometric_mean(table: pd.DataFrame, column: str, by: list[str]) -> pd.Series
 
 
 def told(table: pd.DataFrame | pd.Series, form: str, *, otherwise: str = "none was measured") -> str:
-    """Each row in words, named by its index: ``digits, MLP: 0.1 on train; …``. `form` is a format of the columns, or of a series' value ``v``.
+    """Each row in words, named by its index: ``digits, MLP: 0.1 on train; …``.
 
-    Levels of the index that have one value throughout are left out. Without rows it is `otherwise`.
+    `form` is a format of the columns, or of a series' value ``v``. Levels of the index that have one value throughout are left out. Without
+    rows it is `otherwise`.
 
     >>> told(pd.Series({"digits": 0.123, "mnist": 0.4}), "{v:.2g}")
     'digits: 0.12; mnist: 0.4'

@@ -156,9 +156,7 @@ def reseal(record: Path, change: Callable[[dict, dict[str, pd.DataFrame]], None]
     path = record / "provenance.json"
     known = json.loads(path.read_text())
     known.pop("sha256")
-    parts = {
-        file.name.removesuffix(".csv.gz"): store.from_csv(gzip.decompress(file.read_bytes()).decode()) for file in record.glob("*.csv.gz")
-    }
+    parts = {file.name.removesuffix(".csv.gz"): store.from_csv(gzip.decompress(file.read_bytes()).decode()) for file in record.glob("*.csv.gz")}
     change(known, parts)
     texts = {f"{name}.csv.gz": store.to_csv(table) for name, table in parts.items()}
     known["files"] = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
