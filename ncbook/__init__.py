@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 # Lazy, so that `ncbook list` or a build with nothing to do does not import torch.
 _menu = {
     "load": "ncbook.data.datasets",
-    "measure": "ncbook.metrics.measure",
+    "measure": "ncbook.metrics.network",
     "build_model": "ncbook.models",
     "train": "ncbook.training",
     "sweep": "ncbook.sweeps",

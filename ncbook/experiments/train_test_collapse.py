@@ -7,7 +7,7 @@ import pandas as pd
 
 from ncbook.data.datasets import load
 from ncbook.errors import InputError, unknown
-from ncbook.metrics.measure import collapse_table
+from ncbook.metrics.table import collapse_table
 from ncbook.models import build_model
 from ncbook.randomness import child_generator
 from ncbook.training import extract, measurement_epochs, train

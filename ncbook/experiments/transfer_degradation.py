@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ncbook.data.datasets import Dataset, load
 from ncbook.errors import unknown
-from ncbook.metrics.measure import collapse_table
+from ncbook.metrics.table import collapse_table
 from ncbook.metrics.moments import ClassMoments
 from ncbook.models import build_model
 from ncbook.probes import probe_accuracies

@@ -15,10 +15,12 @@ from ncbook.metrics.collapse import (
     vci,
 )
 from ncbook.metrics.common import at_common_size
+from ncbook.metrics.head import Head
 from ncbook.metrics.layers import layer_table
 from ncbook.metrics.linear_head import alignment, condition, imbalance, linear_layers_table, negativity
-from ncbook.metrics.measure import METRICS, collapse_table, measure
+from ncbook.metrics.table import CLASS_METRICS, METRICS, class_table, collapse_table
 from ncbook.metrics.moments import ClassMoments
+from ncbook.metrics.network import measure
 from ncbook.metrics.projection import MeanSpan, nearest_centre, predictions
 from ncbook.metrics.weak import (
     v_confused,
@@ -30,14 +32,17 @@ from ncbook.metrics.weak import (
 )
 
 __all__ = [
+    "CLASS_METRICS",
     "METRICS",
     "ClassMeans",
     "ClassMoments",
     "Collapse",
+    "Head",
     "MeanSpan",
     "alignment",
     "at_common_size",
     "cdnv",
+    "class_table",
     "collapse_table",
     "condition",
     "he_su_separation",
