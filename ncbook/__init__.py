@@ -8,6 +8,9 @@ __version__ = "0.1.0"
 _menu = {
     "load": "ncbook.data.datasets",
     "measure": "ncbook.metrics.network",
+    "collapse_table": "ncbook.metrics.table",
+    "ClassMeans": "ncbook.metrics",
+    "Collapse": "ncbook.metrics",
     "build_model": "ncbook.models",
     "train": "ncbook.training",
     "sweep": "ncbook.sweeps",

@@ -3,6 +3,8 @@
 The menu. Inside the package, import from the defining module.
 """
 
+from typing import TYPE_CHECKING
+
 from ncbook.metrics.collapse import (
     cdnv,
     he_su_separation,
@@ -15,6 +17,7 @@ from ncbook.metrics.collapse import (
     vci,
 )
 from ncbook.metrics.common import at_common_size
+from ncbook.metrics.deferred import Deferred
 from ncbook.metrics.head import Head
 from ncbook.metrics.layers import layer_table
 from ncbook.metrics.linear_head import alignment, condition, imbalance, linear_layers_table, negativity
@@ -30,6 +33,12 @@ from ncbook.metrics.weak import (
     weak_kmeans,
     weak_nearest_mean,
 )
+
+if TYPE_CHECKING:
+    from ncbook.metrics.streaming import ClassMeans, Collapse
+else:
+    ClassMeans = Deferred("ncbook.metrics.streaming", "ClassMeans")
+    Collapse = Deferred("ncbook.metrics.streaming", "Collapse")
 
 __all__ = [
     "CLASS_METRICS",
@@ -68,10 +77,3 @@ __all__ = [
     "weak_nearest_mean",
 ]
 
-
-def __getattr__(name: str):
-    if name in ("ClassMeans", "Collapse"):  # lazy: torchmetrics takes seconds to import
-        from ncbook.metrics import streaming
-
-        return getattr(streaming, name)
-    raise AttributeError(f"module 'ncbook.metrics' has no attribute {name!r}")

@@ -165,8 +165,7 @@ def nc2_equinorm(vectors, labels=None) -> Tensor:
     >>> nc2_equinorm(torch.tensor([[1.0, 0.0], [0.0, 3.0]])).item() == 2 ** 0.5 / 2
     True
     """
-    norms = _vectors(vectors, labels).norm(dim=1)
-    return norms.std() / norms.mean()
+    return _geometry(_vectors(vectors, labels))["nc2_equinorm"]
 
 
 def nc2_equiangularity(vectors, labels=None) -> Tensor:
@@ -177,8 +176,7 @@ def nc2_equiangularity(vectors, labels=None) -> Tensor:
     >>> nc2_equiangularity(torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])).item() == (2 / 9) ** 0.5
     True
     """
-    vectors = _vectors(vectors, labels)
-    return _cosines(vectors).std(correction=0) if len(vectors) > 2 else _nan(vectors)
+    return _geometry(_vectors(vectors, labels))["nc2_equiangularity"]
 
 
 def nc2_max_angle(vectors, labels=None) -> Tensor:
@@ -189,8 +187,7 @@ def nc2_max_angle(vectors, labels=None) -> Tensor:
     >>> round(nc2_max_angle(torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])).item(), 12)  # the square, 4/9
     0.444444444444
     """
-    vectors = _vectors(vectors, labels)
-    return (_cosines(vectors) + 1 / (len(vectors) - 1)).abs().mean()
+    return _geometry(_vectors(vectors, labels))["nc2_max_angle"]
 
 
 def _vectors(vectors, labels=None) -> Tensor:
@@ -233,8 +230,19 @@ def mean_geometry(moments: ClassMoments, *, weighting: str = "class") -> dict[st
     nan
     """
     centred = moments.centred(weighting)
-    metrics = {f.__name__: f for f in (nc2_equinorm, nc2_equiangularity, nc2_max_angle)}
-    return {name: f(centred) if len(centred) > 2 else _nan(centred) for name, f in metrics.items()}
+    if len(centred) < 3:
+        return dict.fromkeys(("nc2_equinorm", "nc2_equiangularity", "nc2_max_angle"), _nan(centred))
+    return _geometry(centred)
+
+
+def _geometry(vectors: Tensor) -> dict[str, Tensor]:
+    """The three NC2 numbers from one computation of the cosines."""
+    norms, cosines = vectors.norm(dim=1), _cosines(vectors)
+    return {
+        "nc2_equinorm": norms.std() / norms.mean(),
+        "nc2_equiangularity": cosines.std(correction=0) if len(vectors) > 2 else _nan(vectors),
+        "nc2_max_angle": (cosines + 1 / (len(vectors) - 1)).abs().mean(),
+    }
 
 
 def classifier_geometry(weight: Tensor) -> dict[str, Tensor]:
@@ -243,7 +251,7 @@ def classifier_geometry(weight: Tensor) -> dict[str, Tensor]:
     >>> classifier_geometry(torch.eye(3))["nc2_max_angle_classifier"].item()
     0.5
     """
-    return {f"{f.__name__}_classifier": f(weight.detach()) for f in (nc2_equinorm, nc2_equiangularity, nc2_max_angle)}
+    return {f"{name}_classifier": value for name, value in _geometry(_vectors(weight)).items()}
 
 
 def _nan(like: Tensor) -> Tensor:

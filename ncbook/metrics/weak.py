@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ncbook.errors import InputError
-from ncbook.metrics.moments import ClassMoments
+from ncbook.metrics.moments import ClassMoments, squared_distances
 from ncbook.metrics.projection import nearest_centre
 
 
@@ -144,7 +144,7 @@ def confused_ratio(table: Tensor, train: ClassMoments, *, weighting: str = "clas
     count = table.sum(1)  # (C,)
     share = table.double() / count[:, None]  # (C, C), rows sum to 1
     means = train.centred()
-    squares = torch.cdist(means, means, compute_mode="donot_use_mm_for_euclid_dist").square()  # (C, C)
+    squares = squared_distances(means, means)  # (C, C)
     # The scatter of points p with shares s is half the mean squared distance between two of them: no difference of squares.
     groups = ClassMoments(count, share @ means, count * ((share @ squares) * share).sum(1) / 2)
     return groups.weights(weighting) @ (groups.scatter / groups.count) / _between_or_nan(groups, weighting)
