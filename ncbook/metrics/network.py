@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ncbook.errors import InputError
+from ncbook.errors import InputError, unknown
 from ncbook.metrics.collapse import vci_of, within_scatter
 from ncbook.metrics.common import CommonSize
 from ncbook.metrics.head import Head, find_head, linear_like, module_head, two_class
@@ -117,6 +117,18 @@ class _Held:
     predicted: list[Tensor] = field(default_factory=list)
     bytes: int = 0
 
+    def add(self, features: dict[str, Tensor], labels: Tensor, predicted: Tensor) -> None:
+        for at, values in features.items():
+            self.features.setdefault(at, []).append(values)
+            self.bytes += values.nbytes
+        self.labels.append(labels)
+        self.predicted.append(predicted)
+
+    def add_to(self, moments: dict, num_classes: int) -> None:
+        """The first pass over what is held."""
+        for i, part in enumerate(self.labels):
+            add_batch(moments, {at: parts[i] for at, parts in self.features.items()}, part, num_classes)
+
 
 def _measure_split(network: "_Network", name: str, data: Iterable, references, options: _Options, processes: Processes) -> dict:
     """By layer: the split after its first pass, the second pass, and the columns that need more than these."""
@@ -125,6 +137,7 @@ def _measure_split(network: "_Network", name: str, data: Iterable, references, o
         moments = processes.merge(moments)
         if not moments:
             raise InputError("the loader has no batches; a generator can be read only once")
+        network.found = processes.first(network.found)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     splits = {
@@ -161,29 +174,28 @@ def _measure_split(network: "_Network", name: str, data: Iterable, references, o
 
 def _first_pass(network: "_Network", data: Iterable, options: _Options) -> tuple[dict, _Held | None]:
     """The moments by layer, and all features if they fit."""
-    held, moments = _Held(), {}
+    held, moments = (_Held() if options.memory > 0 else None), {}
+    if held is None:
+        _check_read_twice(data, options)
     for features, labels, predicted in network.read(data, "first pass" if options.progress else None):
-        if held is not None:
-            held.bytes += sum(values.nbytes for values in features.values())
-            for at, values in features.items():
-                held.features.setdefault(at, []).append(values)
-            held.labels.append(labels)
-            held.predicted.append(predicted)
-            if held.bytes <= options.memory:
-                continue
-            if options.kmeans:
-                raise InputError(f"k-means needs all features, more than memory={options.memory:g} bytes; raise it or leave out kmeans=True")
-            if iter(data) is data:
-                raise InputError(f"the features take more than memory={options.memory:g} bytes, and a generator cannot be read twice")
-            for i, part in enumerate(held.labels):
-                add_batch(moments, {at: parts[i] for at, parts in held.features.items()}, part, network.classes)
-            held = None
-        else:
+        if held is None:
             add_batch(moments, features, labels, network.classes)
+            continue
+        held.add(features, labels, predicted)
+        if held.bytes > options.memory:
+            _check_read_twice(data, options)
+            held.add_to(moments, network.classes)
+            held = None
     if held is not None:
-        for i, part in enumerate(held.labels):
-            add_batch(moments, {at: parts[i] for at, parts in held.features.items()}, part, network.classes)
+        held.add_to(moments, network.classes)
     return moments, held
+
+
+def _check_read_twice(data: Iterable, options: _Options) -> None:
+    if options.kmeans:
+        raise InputError(f"k-means needs all features, more than memory={options.memory:g} bytes; raise it or leave out kmeans=True")
+    if iter(data) is data:
+        raise InputError(f"the features take more than memory={options.memory:g} bytes, and a generator cannot be read twice")
 
 
 class _Extras:
@@ -225,21 +237,20 @@ class _Network:
         self.head_name = module_name(model, head) if isinstance(head, nn.Module) else head if isinstance(head, str) else None
         self.head = None if head is None or self.head_name is not None else Head(head)
         if self.head_name is not None and self.head_name not in dict(model.named_modules()):
-            from ncbook.errors import unknown
-
             raise unknown("head", self.head_name, dict(model.named_modules()))
         if self.head is not None and self.layers is None:
             raise InputError("head=(weight, bias) needs layer=, the name of the module whose output it reads")
-        self.one_logit = False
+        self.found: tuple[str | None, bool] | None = None  # the head's name and whether it has one logit, once a batch has been seen
 
     def weight(self, at: str, split: Split) -> Tensor | None:
         """The classifier's weight for the features of a layer, checked; None where there is none."""
-        if self.head is None and self.head_name is None:
+        name, one_logit = self.found
+        if self.head is None and name is None:
             return None
-        weight, bias = self.head.read() if self.head is not None else module_head(dict(self.model.named_modules())[self.head_name])
-        if self.one_logit and len(weight) == 1:
+        weight, bias = self.head.read() if self.head is not None else module_head(dict(self.model.named_modules())[name])
+        if one_logit and len(weight) == 1:
             weight, bias = two_class(weight, bias)
-        wanted = (self.classes, split.moments.mean.shape[1])
+        wanted = tuple(split.moments.mean.shape)
         if tuple(weight.shape) != wanted:
             raise InputError(f"layer {at}: the head's weight has the shape {tuple(weight.shape)}, not (classes, features) = {wanted}")
         return weight
@@ -261,11 +272,12 @@ class _Network:
             for name in names:
                 if name not in taken:
                     raise InputError(f"layer {name!r} did not run in the forward pass")
-            self.one_logit = found.shape[1] == 1
-            self.classes = 2 if self.one_logit else found.shape[1]
+            one_logit = found.shape[1] == 1
+            self.classes = 2 if one_logit else found.shape[1]
+            self.found = (self.head_name, one_logit)
             if bool(found.isnan().any()):
                 raise InputError(f"the outputs (scores) of batch {number} contain NaN; look at the network's activations")
-            predicted = (found[:, 0] > 0).long() if self.one_logit else found.argmax(1)
+            predicted = (found[:, 0] > 0).long() if one_logit else found.argmax(1)
             yield {name: taken[name] for name in names}, self._labels(labels, len(found)), predicted.cpu()
 
     def _labels(self, labels, samples: int) -> Tensor:

@@ -38,6 +38,14 @@ class Processes:
         parts = [part for part in self._gather(value) if part is not None]
         return reduce(torch.add, parts) if parts else None
 
+    def first(self, value):
+        """What the first process that has seen data found; ``None`` from the others."""
+        if not self.together:
+            return value
+        found = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(found, value)
+        return next((one for one in found if one is not None), None)
+
     def _gather(self, value) -> list:
         found = [None] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(found, _cpu(value))
