@@ -17,10 +17,13 @@ from ncbook.metrics.collapse import (
     vci,
 )
 from ncbook.metrics.common import at_common_size
+from ncbook.metrics.conventions import CONVENTIONS, convert
 from ncbook.metrics.deferred import Deferred
+from ncbook.metrics.effective import effective_rank
 from ncbook.metrics.head import Head
 from ncbook.metrics.layers import layer_table
 from ncbook.metrics.linear_head import alignment, condition, imbalance, linear_layers_table, negativity
+from ncbook.metrics.saved import load_checkpoint, load_features
 from ncbook.metrics.table import CLASS_METRICS, METRICS, class_table, collapse_table
 from ncbook.metrics.moments import ClassMoments
 from ncbook.metrics.network import measure
@@ -42,6 +45,7 @@ else:
 
 __all__ = [
     "CLASS_METRICS",
+    "CONVENTIONS",
     "METRICS",
     "ClassMeans",
     "ClassMoments",
@@ -54,10 +58,14 @@ __all__ = [
     "class_table",
     "collapse_table",
     "condition",
+    "convert",
+    "effective_rank",
     "he_su_separation",
     "imbalance",
     "layer_table",
     "linear_layers_table",
+    "load_checkpoint",
+    "load_features",
     "measure",
     "nc1",
     "nc2_equiangularity",

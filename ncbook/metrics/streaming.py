@@ -13,11 +13,11 @@ NC1 and everything about nearest means need the final class means, hence two pas
 """
 
 import warnings
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
-import ncbook.vision  # noqa: F401  torchmetrics imports torchvision where it is installed, and that may need help beside a CPU build of torch
 from ncbook.errors import InputError, unknown
 from ncbook.metrics.collapse import _cdnv, classifier_geometry, mean_geometry, nc1_from, nc3_self_duality, variance_ratio
 from ncbook.metrics.head import as_head, checked_head
@@ -27,7 +27,10 @@ from ncbook.metrics.projection import MeanSpan, project
 from ncbook.metrics.second import check_same_data
 from ncbook.metrics.weak import weak_nearest_mean
 
-from torchmetrics import Metric  # isort: skip  after ncbook.vision
+if find_spec("torchvision"):  # torchmetrics imports it where it is installed, and beside a CPU build of torch that may need help
+    import ncbook.vision  # noqa: F401
+
+from torchmetrics import Metric  # isort: skip  after torchvision
 
 GEOMETRY = ("nc2_equinorm", "nc2_equiangularity", "nc2_max_angle")
 

@@ -11,7 +11,6 @@ of each one's time over the floor of the same round; so a busy machine disturbs 
 ``extra`` is the memory that `collapse_table` takes beside the features, at its peak. Other tools are not on the package index.
 """
 
-import resource
 import subprocess
 import sys
 from statistics import median
@@ -127,23 +126,26 @@ def ratios(runs: dict[str, tuple]) -> tuple[float, dict[str, float]]:
 
 
 def extra_memory(shape: str) -> float:
-    """Peak of a process of its own beside the features, in MB."""
+    """Peak of a process of its own beside the features, in MB; NaN where the system does not tell."""
     program = f"""
-import resource, sys
+import sys
 sys.path.insert(0, {sys.path[0]!r})
 import bench_metrics as b
+
+def resident(what):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(what))
+
 b.torch.set_num_threads(1)
 b.without_kmeans(*b.features(600, 64, 3))  # libraries
-n, d, c = map(int, {shape!r}.split(","))
-data = b.features(n, d, c)
+data = b.features(*map(int, {shape!r}.split(",")))
 b.floor(data[0][:64], *data[1:])
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-now = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() // 1024
+now = resident("VmRSS")
+open("/proc/self/clear_refs", "w").write("5")  # the peak so far is forgotten
 b.without_kmeans(*data)
-print(max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, before) - now if before <= now * 1.02 else -1)
+print(resident("VmHWM") - now)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return int(done.stdout) / 1024
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    return int(done.stdout) / 1024 if done.returncode == 0 else float("nan")
 
 
 def main(shapes, more: dict | None = None) -> None:
