@@ -99,35 +99,72 @@ def project(
     points = centres.coordinates / unit  # (C, r')
     own = (moments.mean - centres.centre) @ centres.basis / unit  # (C, r')
     # |m_y - mu_k|^2 in the span; what lies outside is the same for all k.
-    gap = squared_distances(own, points).to(dtype)  # (C, C)
+    exact_gap = squared_distances(own, points)  # (C, C)
+    gap = exact_gap.to(dtype)
     towards = 2 * (points * span.variance.sqrt() / unit if shared else points).T.to(dtype)  # (r', C)
     if weight is not None:
-        scores = shift.double() @ weight.T + (0 if bias is None else bias.to(device, torch.float64))  # (C, C), at the means
-        scores = (scores - scores.amax(1, keepdim=True)).to(dtype)
+        exact_scores = shift.double() @ weight.T + (0 if bias is None else bias.to(device, torch.float64))  # (C, C), at the means
+        scores = (exact_scores - exact_scores.amax(1, keepdim=True)).to(dtype)
 
     rank = 0 if span is None else span.rank
     first = 0 if shared else rank
+    last = len(maps) if weight is None else len(maps) - classes  # where the head's rows begin
     whitened = torch.zeros(classes, dtype=torch.float64, device=device)
     residual = torch.zeros(classes, rank, dtype=torch.float64, device=device) if residuals else None
-    nearest = torch.empty(len(features), dtype=torch.int64, device=device)
-    predicted = None if weight is None else torch.empty_like(nearest)
+    at_mean = [exact_gap.argmin(1), None if weight is None else exact_scores.argmax(1)]  # (C,) what is decided at the class mean, and around it
+    nearest, predicted = (None if place is None else place[labels] for place in at_mean)
     wide = len(maps) > 64
+    if wide:  # most samples lie so near to their mean that nothing can be decided otherwise: they need no product with all classes
+        reach = _radius(exact_gap) * unit - rounding.norm(dim=1)
+        sure = [reach, None if weight is None else _margin(exact_scores, weight)]
     with torch.no_grad(), exact_matmul(device):
         for rows, values in differences(features, labels, shift, beside=len(maps)):
             at = labels[rows]
-            seen = values @ maps.T if wide else (maps @ values.T).T.contiguous()  # (n, m), rows in one piece for what follows
-            seen += back.index_select(0, at)
-            if span is not None:
+            norm = torch.linalg.vector_norm(values, dim=1).double() * 1.001 if wide else None
+            if not wide:
+                seen = (maps @ values.T).T.contiguous()  # (n, m), rows in one piece for what follows
+                seen += back.index_select(0, at)
+                inside = seen[:, first:last]
+            elif rank:
+                seen = (values @ maps[:rank].T).add_(back[:, :rank].index_select(0, at))
+            if rank:
                 add_rows(whitened, at, squared_norm(seen[:, :rank]))
                 if residuals:
                     add_rows(residual, at, seen[:, :rank].double())
-            reach = seen[:, first : first + len(towards)]
-            nearest[rows] = torch.addmm(gap.index_select(0, at), reach, towards, alpha=-1).argmin(1)
+            if not wide:
+                nearest[rows] = torch.addmm(gap.index_select(0, at), inside, towards, alpha=-1).argmin(1)
+                if weight is not None:
+                    predicted[rows] = seen[:, last:].add_(scores.index_select(0, at)).argmax(1)
+                continue
+            open_ = (norm >= sure[0][at]).nonzero().flatten()
+            if len(open_):
+                of = at[open_]
+                inside = seen[open_] if shared else (values[open_] @ maps[first:last].T).add_(back[of, first:last])
+                nearest[rows.start + open_] = torch.addmm(gap.index_select(0, of), inside, towards, alpha=-1).argmin(1)
             if weight is not None:
-                predicted[rows] = seen[:, -len(weight) :].add(scores.index_select(0, at)).argmax(1)
+                open_ = (norm >= sure[1][at]).nonzero().flatten()
+                if len(open_):
+                    of = at[open_]
+                    seen_by_head = (values[open_] @ maps[last:].T).add_(back[of, last:])
+                    predicted[rows.start + open_] = seen_by_head.add_(scores.index_select(0, of)).argmax(1)
     if span is None:
         whitened.fill_(torch.nan)
     return Projected(whitened, nearest.cpu(), None if weight is None else predicted.cpu(), residual)
+
+
+def _radius(gap: Tensor) -> Tensor:
+    """How far (C,) a sample may be from each class mean while its nearest centre is the mean's: half of what the second lies farther."""
+    nearest = gap.clamp_min(0).sqrt().topk(2, dim=1, largest=False).values  # (C, 2)
+    return (nearest[:, 1] - nearest[:, 0]) / 2
+
+
+def _margin(scores: Tensor, weight: Tensor) -> Tensor:
+    """How far (C,) a sample may be from each class mean while the head decides as at the mean: its distance to the next boundary."""
+    best = scores.argmax(1)
+    apart = squared_distances(weight, weight).clamp_min(0).sqrt()[best]  # (C, C)
+    margin = (scores.gather(1, best[:, None]) - scores) / apart
+    margin[torch.arange(len(best), device=best.device), best] = torch.inf
+    return margin.nan_to_num(nan=0, posinf=torch.inf).amin(1)
 
 
 def _check_width(weight: Tensor, width: int) -> None:

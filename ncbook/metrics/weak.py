@@ -142,6 +142,8 @@ def v_confused(labels: Tensor, predicted: Tensor, train: ClassMoments, *, weight
 def confused_ratio(table: Tensor, train: ClassMoments, *, weighting: str = "class") -> Tensor:
     """`v_confused` from the (C, C) table of how many samples of each class were given each label."""
     count = table.sum(1)  # (C,)
+    if int(count.sum()) == int(table.diagonal().sum()):
+        return torch.zeros((), dtype=torch.float64, device=train.mean.device)  # nothing is confused
     share = table.double() / count[:, None]  # (C, C), rows sum to 1
     means = train.centred()
     squares = squared_distances(means, means)  # (C, C)
