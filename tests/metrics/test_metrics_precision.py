@@ -6,7 +6,7 @@ import torch
 from metrics_reference import reference
 
 from ncbook.metrics import ClassMoments, MeanSpan, collapse_table
-from ncbook.metrics.projection import project
+from ncbook.metrics.projection import _margin, _radius, project
 
 SAME = ["variance_ratio", "nc1", "cdnv", "he_su_separation", "nc2_equinorm", "nc2_equiangularity", "nc2_max_angle", "nc3_self_duality"]
 SAME += ["variance_ratio_train_means", "variance_ratio_predicted", "weak_nearest_mean", "weak_kmeans", "v_confused"]
@@ -114,3 +114,19 @@ def test_many_classes_are_decided_as_in_float64(spread, dtype):
         if features is train:  # own means decide: the projection is shared
             alone = project(features, labels, centres, span := MeanSpan.from_moments(centres), span, **head)
             assert torch.equal(alone.nearest, seen.nearest) and torch.equal(alone.predicted, seen.predicted)
+
+
+def test_no_boundary_is_nearer_than_stated():
+    """A step of .999 of the stated distance, straight to each boundary, changes no decision, and one of 1.001 does."""
+    generator = torch.Generator().manual_seed(0)
+    weight, means = (torch.randn(12, 8, dtype=torch.float64, generator=generator) for _ in range(2))
+    scores = means @ weight.T
+    margin, radius = _margin(scores, weight), _radius(torch.cdist(means, means).square())
+    for c in range(12):
+        best = int(scores[c].argmax())
+        near = int(torch.cdist(means[c : c + 1], means)[0].topk(2, largest=False).indices[1])
+        for step, stays in ((0.999, True), (1.001, False)):
+            across = [(weight[k] - weight[best]) / (weight[k] - weight[best]).norm() for k in range(12) if k != best]
+            assert all(int(((means[c] + step * margin[c] * a) @ weight.T).argmax()) == best for a in across) == stays
+            moved = means[c] + step * radius[c] * (means[near] - means[c]) / (means[near] - means[c]).norm()
+            assert (int(torch.cdist(moved[None], means).argmin()) == c) == stays
