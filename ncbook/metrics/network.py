@@ -22,7 +22,7 @@ from ncbook.metrics.table import CLASS_METRICS, METRICS, Split, as_table, class_
 from ncbook.metrics.taps import Pooling, batch_parts, check_pooling, layer_names, loader, module_name, plain, run, scores_of, tapped
 from ncbook.metrics.weak import weak_kmeans
 
-MEMORY = 2e9  # bytes of features of one split that are held before it is read twice instead
+MEMORY = 1e9  # bytes of features of one split that are held before it is read twice instead
 
 
 def measure(
@@ -158,7 +158,9 @@ def _measure_split(network: "_Network", name: str, data: Iterable, references, o
             seconds[at] = Second.of(features, labels, predicted, split.moments, split.span, references[at].span)
             more[at].update(at, features, labels)
             if options.kmeans:
-                more[at].columns["weak_kmeans"] = weak_kmeans(features, seconds[at].near, references[at].moments)
+                more[at].columns["weak_kmeans"] = weak_kmeans(
+                    features, seconds[at].near, references[at].moments, groups=seconds[at].nearest
+                )
     else:
         read = partial(network.read, data, f"{name}, second pass" if options.progress else None)
         each = lambda at, features, labels: more[at].update(at, features, labels)  # noqa: E731

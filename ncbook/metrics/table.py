@@ -99,10 +99,10 @@ def collapse_table(
     """
     rows = []
     data = _measured(train, test, weight, bias, weighting, strict)
-    for split, second, reference, features, labels, nearest_of, head in data:
+    for split, second, reference, features, labels, head in data:
         extras = {}
         if kmeans:
-            extras["weak_kmeans"] = weak_kmeans(features, nearest_of, reference.moments)
+            extras["weak_kmeans"] = weak_kmeans(features, second.near, reference.moments, groups=second.nearest)
         if vci:
             extras["vci"] = vci_from(features, labels, split.moments, weighting=weighting) if full(split.moments) else NAN
         if common_n is not None:
@@ -140,7 +140,7 @@ def class_table(
 
 
 def _measured(train, test, weight, bias, weighting: str, strict: bool):
-    """Both passes over each split: (split, second, reference, features, labels, nearest means, weight)."""
+    """Both passes over each split: (split, second, reference, features, labels, weight)."""
     check_weighting(weighting)
     if weight is not None:
         weight, bias = check_head(weight, bias)
@@ -169,7 +169,7 @@ def _measured(train, test, weight, bias, weighting: str, strict: bool):
         reference = reference or split
         head = {"weight": weight, "bias": bias}
         second = Second.of(features, labels, predicted, moments, split.span, reference.span, **head)
-        found.append((split, second, reference, features, labels, second.near, weight))
+        found.append((split, second, reference, features, labels, weight))
     return found
 
 

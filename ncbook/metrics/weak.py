@@ -88,24 +88,29 @@ def weak_nearest_mean(nearest: ClassMoments, train: ClassMoments, *, weighting: 
     return squares / nearest.count.sum() / train.between(weighting)
 
 
-def weak_kmeans(features: Tensor, nearest: Tensor, train: ClassMoments, *, steps: int = 50) -> Tensor:
+def weak_kmeans(
+    features: Tensor, nearest: Tensor, train: ClassMoments, *, steps: int = 50, groups: ClassMoments | None = None
+) -> Tensor:
     """Within over between sum of squares of a k-means clustering started at the training means (ours), in [0, inf).
 
     Features (N, d); ``nearest`` (N,) is each sample's nearest training mean. Lloyd's steps until at most N / 1000 samples change cluster, or
-    ``steps`` of them. A cluster that loses all its samples stays where it was. NaN if one cluster is left.
+    ``steps`` of them. A cluster that loses all its samples stays where it was. NaN if one cluster is left. ``groups`` are the moments by
+    ``nearest``, where they are known.
 
     >>> train = ClassMoments.from_features(torch.tensor([[0.0], [4.0]]), torch.tensor([0, 1]))
     >>> weak_kmeans(torch.tensor([[0.0], [2.0], [9.0], [11.0]]), torch.tensor([0, 0, 1, 1]), train).item()  # 4 over 81
     0.04938271604938271
     """
     centres, cluster = train.mean, nearest
+    groups = ClassMoments.grouped(features, nearest, len(centres)) if groups is None else groups
     for _ in range(steps):
-        groups = ClassMoments.grouped(features, cluster, len(centres))
-        centres = torch.where(groups.count[:, None] > 0, groups.mean, centres)
+        before, centres = centres, torch.where(groups.count[:, None] > 0, groups.mean, centres)
+        if torch.equal(before, centres):  # so every sample stays where it is
+            break
         moved = nearest_centre(features, cluster, centres)
         if int((moved != cluster).sum()) <= len(features) // 1000:
             break
-        cluster = moved
+        groups, cluster = group_moments(features, moved, cluster, groups), moved
     groups = groups.present()
     return groups.scatter.sum() / groups.count.sum() / _between_or_nan(groups, "sample")
 
