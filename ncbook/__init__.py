@@ -8,7 +8,10 @@ from ncbook.version import __version__ as __version__
 # Lazy, so that `ncbook list` or a build with nothing to do does not import torch.
 _menu = {
     "load": "ncbook.data.datasets",
-    "measure": "ncbook.metrics.measure",
+    "measure": "ncbook.metrics.network",
+    "collapse_table": "ncbook.metrics.table",
+    "ClassMeans": "ncbook.metrics",
+    "Collapse": "ncbook.metrics",
     "build_model": "ncbook.models.networks",
     "train": "ncbook.training.loop",
     "sweep": "ncbook.runs.plan",

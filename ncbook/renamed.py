@@ -17,6 +17,7 @@ MOVED = {
     r"covering": "theory.covering_numbers",
     r"margins": "metrics.margins",
     r"probes": "metrics.probes",
+    r"metrics\.measure": "metrics.network",
     r"heads": "models.linear_heads",
     r"patch_cnn": "models.patch_cnn",
     r"checkpoints": "training.checkpoint",
@@ -29,6 +30,7 @@ MOVED = {
 GONE = {"ncbook.experiments", "ncbook.claims.quantities"}  # packages of which each module has a place of its own now
 # names that left a module which is still there, or that are others there now
 NAMES = {
+    "ncbook.metrics.network": {"collapse_table": "ncbook.metrics.table.collapse_table"},
     "ncbook.claims.registry": {"judge": "ncbook.publish.judge.judge"},
     "ncbook.models": {"FixedFrames": "ncbook.models.fixed_classifier.FixedClassifiers"},
     "ncbook.models.fixed_classifier": {"FixedFrames": "ncbook.models.fixed_classifier.FixedClassifiers"},

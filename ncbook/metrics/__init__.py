@@ -3,6 +3,8 @@
 The menu. Inside the package, import from the defining module.
 """
 
+from typing import TYPE_CHECKING
+
 from ncbook.metrics.collapse import (
     cdnv,
     he_su_separation,
@@ -15,10 +17,16 @@ from ncbook.metrics.collapse import (
     vci,
 )
 from ncbook.metrics.common import at_common_size
+from ncbook.metrics.conventions import CONVENTIONS, convert
+from ncbook.metrics.deferred import Deferred
+from ncbook.metrics.effective import effective_rank
+from ncbook.metrics.head import Head
 from ncbook.metrics.layers import layer_table
 from ncbook.metrics.linear_head import alignment, condition, imbalance, linear_layers_table, negativity
-from ncbook.metrics.measure import METRICS, collapse_table, measure
+from ncbook.metrics.saved import load_checkpoint, load_features
+from ncbook.metrics.table import CLASS_METRICS, METRICS, class_table, collapse_table
 from ncbook.metrics.moments import ClassMoments
+from ncbook.metrics.network import measure
 from ncbook.metrics.projection import MeanSpan, nearest_centre, predictions
 from ncbook.metrics.weak import (
     v_confused,
@@ -29,21 +37,35 @@ from ncbook.metrics.weak import (
     weak_nearest_mean,
 )
 
+if TYPE_CHECKING:
+    from ncbook.metrics.streaming import ClassMeans, Collapse
+else:
+    ClassMeans = Deferred("ncbook.metrics.streaming", "ClassMeans")
+    Collapse = Deferred("ncbook.metrics.streaming", "Collapse")
+
 __all__ = [
+    "CLASS_METRICS",
+    "CONVENTIONS",
     "METRICS",
     "ClassMeans",
     "ClassMoments",
     "Collapse",
+    "Head",
     "MeanSpan",
     "alignment",
     "at_common_size",
     "cdnv",
+    "class_table",
     "collapse_table",
     "condition",
+    "convert",
+    "effective_rank",
     "he_su_separation",
     "imbalance",
     "layer_table",
     "linear_layers_table",
+    "load_checkpoint",
+    "load_features",
     "measure",
     "nc1",
     "nc2_equiangularity",
@@ -63,10 +85,3 @@ __all__ = [
     "weak_nearest_mean",
 ]
 
-
-def __getattr__(name: str):
-    if name in ("ClassMeans", "Collapse"):  # lazy: torchmetrics takes seconds to import
-        from ncbook.metrics import streaming
-
-        return getattr(streaming, name)
-    raise AttributeError(f"module 'ncbook.metrics' has no attribute {name!r}")

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ncbook.errors import InputError
 from ncbook.metrics.collapse import _cdnv, nc1_from, variance_ratio
-from ncbook.metrics.moments import ClassMoments, check_features
+from ncbook.metrics.inputs import check_features
+from ncbook.metrics.moments import ClassMoments
 from ncbook.metrics.projection import MeanSpan, project
 
 
@@ -25,23 +26,60 @@ def at_common_size(
     0.1
     """
     features, labels, num_classes = check_features(features, labels, num_classes=num_classes)
-    if n_per_class < 2:
-        raise InputError(f"a common size of {n_per_class} a class leaves no within-class variance; use at least 2")
+    subsets = CommonSize(n_per_class, num_classes)
     order = torch.randperm(len(labels), generator=generator) if generator is not None else torch.arange(len(labels))
-    rows = [order[labels[order] == c] for c in range(num_classes)]
-    smallest = min(map(len, rows))
+    smallest = int(labels.bincount(minlength=num_classes).min())
     if smallest < n_per_class:
         raise InputError(f"a common size of {n_per_class} a class is more than the smallest class has, {smallest}")
-    values = []
-    for start in range(0, smallest - n_per_class + 1, n_per_class):
-        subset = torch.cat([of_class[start : start + n_per_class] for of_class in rows])
-        values.append(_variability(features[subset.to(features.device)], labels[subset]))
-    means = torch.stack(values).mean(0)  # (3,)
-    return dict(zip(("variance_ratio_common", "nc1_common", "cdnv_common"), means, strict=True))
+    subsets.update(features, labels, order)
+    return subsets.compute()
+
+
+class CommonSize:
+    """`at_common_size` batch by batch: the rows of a subset are kept until it is complete.
+
+    From a shuffled loader these are about C x n rows at a time; from one that is sorted by class, nearly all.
+    """
+
+    def __init__(self, n_per_class: int, num_classes: int) -> None:
+        if n_per_class < 2:
+            raise InputError(f"a common size of {n_per_class} a class leaves no within-class variance; use at least 2")
+        self.n, self.classes = n_per_class, num_classes
+        self.waiting: list[list[Tensor]] = [[] for _ in range(num_classes)]  # rows (k, d) of each class, in the order that they came
+        self.have = [0] * num_classes
+        self.total, self.subsets = torch.zeros(3, dtype=torch.float64), 0
+
+    def update(self, features: Tensor, labels: Tensor, order: Tensor | None = None) -> None:
+        """Add checked samples, those of each class in the ``order`` (N,) given."""
+        order = torch.arange(len(labels)) if order is None else order
+        for c in labels.unique().tolist():
+            rows = order[labels[order] == c].to(features.device)
+            self.waiting[c].append(features[rows])
+            self.have[c] += len(rows)
+        while min(self.have) >= self.n:
+            self._take()
+
+    def _take(self) -> None:
+        taken = []
+        for c, parts in enumerate(self.waiting):
+            rows = parts[0] if len(parts) == 1 else torch.cat(parts)
+            taken.append(rows[: self.n])
+            self.waiting[c], self.have[c] = [rows[self.n :]], self.have[c] - self.n
+        labels = torch.arange(self.classes).repeat_interleave(self.n)
+        self.total += _variability(torch.cat(taken), labels).cpu()
+        self.subsets += 1
+
+    def compute(self, total=lambda value: value) -> dict[str, Tensor]:
+        """The mean over the subsets; ``total`` sums over processes."""
+        count = total(torch.tensor(float(self.subsets)))
+        if not count:
+            raise InputError(f"a common size of {self.n} a class is more than the smallest class has, {min(self.have)}")
+        means = total(self.total) / count
+        return dict(zip(("variance_ratio_common", "nc1_common", "cdnv_common"), means, strict=True))
 
 
 def _variability(features: Tensor, labels: Tensor) -> Tensor:
     moments = ClassMoments.from_features(features, labels)
     span = MeanSpan.from_moments(moments)
     near = project(features, labels, moments, span, span)
-    return torch.stack([variance_ratio(moments), nc1_from(moments, near), _cdnv(moments, span.coordinates)])
+    return torch.stack([variance_ratio(moments), nc1_from(moments, near.whitened), _cdnv(moments, span.coordinates)])

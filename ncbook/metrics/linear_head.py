@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ncbook.errors import InputError
+from ncbook.metrics.inputs import as_tensor, check_features
 from ncbook.metrics.moments import ClassMoments
 
 
@@ -42,6 +43,8 @@ def imbalance(later: Tensor, earlier: Tensor) -> tuple[Tensor, Tensor]:
     """
     if later.ndim != 2 or earlier.ndim != 2 or later.shape[1] != earlier.shape[0]:
         raise InputError(f"layers of shapes {tuple(later.shape)} and {tuple(earlier.shape)} do not follow one another.")
+    if not bool(torch.isfinite(later).all() & torch.isfinite(earlier).all()):
+        raise InputError("the weights must be finite; they contain NaN or infinite values.")
     a, b = later.double().T @ later.double(), earlier.double() @ earlier.double().T  # (d, d)
     difference, *grams = (torch.linalg.eigvalsh(m).abs().max() for m in (a - b, a, b))
     return difference, difference / torch.minimum(*grams)
@@ -53,6 +56,9 @@ def negativity(activations: Tensor) -> Tensor:
     >>> round(negativity(torch.tensor([[3.0, 0.0], [0.0, -4.0]])).item(), 6), negativity(torch.ones(2, 2)).item()
     (1.0, 0.0)
     """
+    activations = as_tensor(activations, "activations")
+    if activations.ndim != 2 or not bool(torch.isfinite(activations).all()):
+        raise InputError(f"negativity needs finite activations of shape (N, d), not {tuple(activations.shape)} with NaN or infinite values.")
     return _operator_norm(activations.clamp(max=0)) / _operator_norm(activations)
 
 
@@ -64,7 +70,11 @@ def alignment(features: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
     >>> alignment(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1]), torch.eye(2)).item()
     1.0
     """
-    return nn.functional.cosine_similarity(features.double(), weight.double()[labels]).mean()
+    features, labels, _ = check_features(features, labels)
+    weight = as_tensor(weight, "weight").to(features.device)
+    if weight.ndim != 2 or weight.shape[1] != features.shape[1] or len(weight) <= int(labels.max()):
+        raise InputError(f"the weight must have the shape (C, d), not {tuple(weight.shape)}, for features of shape {tuple(features.shape)}.")
+    return nn.functional.cosine_similarity(features.double(), weight.double()[labels.to(features.device)]).mean()
 
 
 def _operator_norm(matrix: Tensor) -> Tensor:

@@ -2,23 +2,25 @@
 
 Why not sums and sums of squares: at a collapse of 1e-10 on features with mean 10 the two large squares agree to twelve digits and their
 difference is rounding. Here a value close to the class mean is subtracted first (exact in floating point for close numbers), the heavy sums run on
-the small remainders in the features' own precision, and blocks are merged in float64 by the update of Chan, Golub & LeVeque (1979).
+the small remainders in the features' own precision, and chunks are merged in float64 by the update of Chan, Golub & LeVeque (1979).
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ncbook.errors import InputError, unknown
+from ncbook.metrics.inputs import check_features, check_labels, compute_dtype, listed
+
+__all__ = ["ClassMoments", "blocks", "check_features", "check_labels", "check_weighting", "exact_matmul", "squared_norm"]
 
 WEIGHTINGS = ("class", "sample")
 EPS32 = torch.finfo(torch.float32).eps
 EPS64 = torch.finfo(torch.float64).eps
+CHUNK = 4096  # rows whose remainders are summed in float32 before they are merged in float64
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,38 @@ class ClassMoments:
 
     def add(self, features: Tensor, labels: Tensor) -> None:
         """Add checked samples in place: one reading of ``features``, block by block."""
+        labels, dtype = labels.cpu(), compute_dtype(features)
+        # Small chunks first: remainders from a good mean sum with less rounding than those from a class's first sample.
+        size, start = CHUNK if bool((self.count > 0).all()) else 64, 0
         with torch.no_grad(), exact_matmul(features.device):
-            for block in sorted_blocks(features, labels):
-                self._merge_rows(block.classes, *_block_moments(block))
+            while start < len(labels):
+                part = features[start : start + size]
+                classes, index, count = labels[start : start + size].unique(return_inverse=True, return_counts=True)
+                first = torch.full_like(classes, len(index)).scatter_reduce_(0, index, torch.arange(len(index)), "amin")
+                classes, index, count, first = (t.to(part.device, non_blocking=True) for t in (classes, index, count, first))
+                # Exact for a class that has collapsed (Sterbenz).
+                new = (self.count[classes] == 0)[:, None]
+                shift = torch.where(new, part[first].to(dtype), self.mean[classes].to(dtype))  # (g, d)
+                self._merge_rows(classes, count, *_chunk_moments(part, index, count, shift))
+                start, size = start + size, min(2 * size, CHUNK)
+
+    def without(self, other: "ClassMoments") -> "ClassMoments":
+        """Moments of what is left when some of these samples are taken out: `merge` backwards.
+
+        The scatter that is left is as exact as it is a part of the whole: where little is left, it is rounding.
+
+        >>> all = ClassMoments.from_features(torch.tensor([[0.0], [2.0], [7.0]]), torch.tensor([0, 0, 0]), allow_missing=True)
+        >>> last = ClassMoments.from_features(torch.tensor([[7.0]]), torch.tensor([0]), allow_missing=True)
+        >>> all.without(last).mean.item(), all.without(last).scatter.item()
+        (1.0, 2.0)
+        """
+        left = self.count - other.count
+        share = other.count / left.clamp_min(1).double()
+        step = other.mean - self.mean
+        mean = self.mean - step * share[:, None]
+        scatter = self.scatter - other.scatter - step.square().sum(1) * (self.count * share)
+        empty = left == 0
+        return ClassMoments(left, mean.masked_fill(empty[:, None], 0), scatter.masked_fill(empty, 0).clamp_min(0))
 
     def merge(self, other: "ClassMoments") -> "ClassMoments":
         """Moments of both sets of samples together, exact to float64 rounding whatever the order.
@@ -103,6 +134,14 @@ class ClassMoments:
         self.mean[classes] += step * (count / total)[:, None]
         self.count[classes] += count
 
+    @property
+    def device(self) -> torch.device:
+        return self.mean.device
+
+    def to(self, device) -> "ClassMoments":
+        """The same on another device."""
+        return ClassMoments(self.count.to(device), self.mean.to(device), self.scatter.to(device))
+
     def present(self) -> "ClassMoments":
         """The classes that have samples, renumbered 0, 1, ... in order."""
         keep = self.count > 0
@@ -110,8 +149,7 @@ class ClassMoments:
 
     def weights(self, weighting: str = "class") -> Tensor:
         """Weight of each class (C,), summing to 1: equal for "class" (the default everywhere), n_c / N for "sample"."""
-        if weighting not in WEIGHTINGS:
-            raise unknown("weighting", weighting, WEIGHTINGS)
+        check_weighting(weighting)
         share = torch.ones_like(self.scatter) if weighting == "class" else self.count.double()
         return share / share.sum()
 
@@ -126,7 +164,7 @@ class ClassMoments:
         """
         if bool((self.count < 2).any()):
             few = (self.count < 2).nonzero().flatten().tolist()
-            raise InputError(f"within-class variance needs at least 2 samples a class; too few in class {_list(few)}")
+            raise InputError(f"within-class variance needs at least 2 samples a class; too few in class {listed(few)}")
         return self.weights(weighting) @ (self.scatter / self.count)
 
     def between(self, weighting: str = "class") -> Tensor:
@@ -140,6 +178,16 @@ class ClassMoments:
         if bool(between <= self.noise(weighting) ** 2):
             raise InputError("all class means coincide, so that collapse (within-class over between-class variance) is undefined")
         return between
+
+    def gaps(self) -> str:
+        """The classes without samples, and those with one, as half a sentence; empty where there is none.
+
+        >>> ClassMoments(torch.tensor([3, 0, 1]), torch.zeros(3, 1), torch.zeros(3)).gaps()
+        'no samples of class 1, only one of class 2'
+        """
+        none, one = ((self.count == n).nonzero().flatten().tolist() for n in (0, 1))
+        parts = [f"no samples of class {listed(none)}"] * bool(none) + [f"only one of class {listed(one)}"] * bool(one)
+        return ", ".join(parts)
 
     def noise(self, weighting: str = "class") -> Tensor:
         """Spread of the class means that rounding alone can make: below it they count as equal (0-d tensor, in units of the features)."""
@@ -156,62 +204,65 @@ class ClassMoments:
         """Raise `InputError` naming the classes without samples."""
         if bool((self.count == 0).any()):
             missing = (self.count == 0).nonzero().flatten().tolist()
-            raise InputError(f"no samples of class {_list(missing)}; give every class samples, or renumber the labels 0..C-1")
+            raise InputError(f"no samples of class {listed(missing)}; give every class samples, or renumber the labels 0..C-1")
 
 
-class Block(NamedTuple):
-    """Some rows of the features, sorted by class and in the precision of the sums."""
+def _chunk_moments(part: Tensor, index: Tensor, count: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (g, d) and scatter (g,) of the groups ``index`` (n,) of a few thousand rows, from their distances to ``shift`` (g, d)."""
+    # The second time is for a shift far from its group, such as a first sample that is an outlier: what is left of the squares would be
+    # rounding. The mean that the first time found is near enough for anything.
+    for last in (False, True):
+        total = torch.zeros_like(shift)
+        squares = torch.zeros_like(count, dtype=torch.float64)
+        for rows, values in differences(part, index, shift):
+            at = index[rows]
+            add_rows(total, at, values)
+            add_rows(squares, at, squared_norm(values))
+        offset = total.double() / count[:, None]
+        scatter = squares - count * offset.square().sum(1)
+        if last or not bool(((scatter < 0.1 * squares) & (count > 1)).any()):
+            break
+        shift = (shift.double() + offset).to(shift.dtype)
+    return shift.double() + offset, torch.where(count > 1, scatter.clamp_min(0), 0)
 
-    rows: Tensor  # (n,) where they stand in the features
-    classes: Tensor  # (g,) the classes that occur, ascending
-    index: Tensor  # (n,) position of each row's class in `classes`
-    starts: list[int]  # (g + 1,) where each class begins, and the end
-    count: Tensor  # (g,)
-    values: Tensor  # (n, d) float32 or float64, a copy that may be changed
 
+def blocks(features: Tensor, *, beside: int = 0) -> Iterator[slice]:
+    """Slices of rows: about 1 MB of them stays in a processor's cache; a GPU wants fewer and larger launches.
 
-def sorted_blocks(features: Tensor, labels: Tensor) -> Iterator[Block]:
-    """The features in class order, a cache-sized block at a time: few classes in a block, whatever C is.
-
-    The bookkeeping runs on the CPU copy of the labels, so that a GPU is never waited for inside the loop.
+    ``beside`` is how many more numbers a row's results have, where these are many.
     """
-    labels = labels.cpu()
-    dtype = compute_dtype(features)
-    # Blocks of about 1 MB at d = 512 stay in the processor's cache; a GPU wants fewer and larger launches.
-    size = (
-        max(1, min(512, 2**22 // max(1, features.shape[1])))
-        if features.device.type == "cpu"
-        else max(1, 2**25 // max(1, features.shape[1]))
-    )
-    order = torch.from_numpy(np.argsort(_small(labels), kind="stable"))
-    ordered = labels[order]
-    for start in range(0, len(order), size):
-        rows = order[start : start + size]
-        classes, index, count = torch.unique_consecutive(ordered[start : start + size], return_inverse=True, return_counts=True)
-        starts = [0, *count.cumsum(0).tolist()]
-        rows, classes, index, count = (t.to(features.device, non_blocking=True) for t in (rows, classes, index, count))
-        yield Block(rows, classes, index, starts, count, features.index_select(0, rows).to(dtype))
+    size = 2**18 if features.device.type == "cpu" else 2**25
+    rows = max(8, size // max(features.shape[1], beside))
+    return (slice(start, start + rows) for start in range(0, len(features), rows))
 
 
-def subtract(block: Block, shift: Tensor) -> None:
-    """Subtract ``shift`` (g, d), one row a class, from the block's values in place."""
-    if 8 * len(shift) > len(block.values):
-        block.values.sub_(shift.index_select(0, block.index))
-    else:  # a class is a slice, and a row is broadcast over it without being copied
-        for row, start, end in zip(shift, block.starts, block.starts[1:], strict=False):
-            block.values[start:end].sub_(row)
+def differences(features: Tensor, index: Tensor, shift: Tensor, *, beside: int = 0) -> Iterator[tuple[slice, Tensor]]:
+    """The `blocks` of rows with each row's ``shift`` (g, d), the one that ``index`` (n,) names, subtracted; valid until the next."""
+    scratch = None  # one for all blocks: fresh memory costs more than the subtraction
+    for rows in blocks(features, beside=beside):
+        part = features[rows]
+        if scratch is None:
+            scratch = torch.empty(part.shape, dtype=shift.dtype, device=part.device)
+        values = scratch[: len(part)]
+        torch.index_select(shift, 0, index[rows], out=values)
+        yield rows, torch.sub(part.to(shift.dtype), values, out=values)
 
 
-def _block_moments(block: Block) -> tuple[Tensor, Tensor, Tensor]:
-    # First a sample of each class is subtracted, which is exact for a class that has collapsed (Sterbenz) and leaves 0 for one that is
-    # constant; then the mean of the differences, so that an odd first sample costs no digits. Nothing large is taken from something large.
-    member = torch.arange(len(block.classes), device=block.index.device)[:, None] == block.index  # (g, n)
-    sample = block.values[block.starts[:-1]]  # (g, d)
-    subtract(block, sample)
-    offset = member.to(block.values.dtype) @ block.values / block.count[:, None]  # (g, d)
-    subtract(block, offset)
-    scatter = torch.zeros_like(block.count, dtype=torch.float64).index_add_(0, block.index, squared_norm(block.values))
-    return block.count, sample.double() + offset.double(), scatter
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """|a_i - b_k|^2 (n, m) of float64 points (n, r) and (m, r): by one product, and over again where points lie close together."""
+    squares = a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T
+    i, k = (squares < 1e-4 * squares.amax()).nonzero(as_tuple=True)
+    squares[i, k] = (a[i] - b[k]).square().sum(1)
+    return squares
+
+
+def add_rows(total: Tensor, index: Tensor, values: Tensor) -> None:
+    """Add each row of ``values`` (n, ...) to the row of ``total`` (g, ...) that ``index`` (n,) names, in place."""
+    if total.device.type == "cpu":
+        total.index_add_(0, index, values)
+    else:  # there an order that changes from run to run would change the last digits
+        member = (torch.arange(len(total), device=index.device)[:, None] == index).to(values.dtype)  # (g, n)
+        total.add_(member @ values)
 
 
 def squared_norm(values: Tensor) -> Tensor:
@@ -219,9 +270,10 @@ def squared_norm(values: Tensor) -> Tensor:
     return torch.linalg.vector_norm(values, dim=1).double().square()
 
 
-def compute_dtype(features: Tensor) -> torch.dtype:
-    """Precision of the heavy sums: float64 for float64 features, float32 for all others."""
-    return torch.float64 if features.dtype == torch.float64 else torch.float32
+def check_weighting(weighting: str) -> None:
+    """Raise `InputError` for a weighting that does not exist."""
+    if weighting not in WEIGHTINGS:
+        raise unknown("weighting", weighting, WEIGHTINGS)
 
 
 @contextmanager
@@ -237,45 +289,3 @@ def exact_matmul(device: torch.device):
     finally:
         for backend, precision in zip(backends, before, strict=True):
             backend.fp32_precision = precision
-
-
-def check_features(features, labels, *, num_classes: int | None = None) -> tuple[Tensor, Tensor, int]:
-    """Features (N, d), labels as int64 on the CPU (N,) and the number of classes; `InputError` says what is wrong with them."""
-    features, labels = torch.as_tensor(features), torch.as_tensor(labels)
-    if features.ndim != 2 or features.shape[1] == 0:
-        raise InputError(f"features must have the shape (samples, dimensions), not {tuple(features.shape)}; flatten them first")
-    if features.dtype == torch.bool or features.is_complex():
-        raise InputError(f"features must be real numbers, not {features.dtype}")
-    labels, num_classes = check_labels(labels, samples=len(features), num_classes=num_classes)
-    features = features.detach()
-    # Squares of numbers below 1e-19 vanish in float32, and zero variance would look like collapse. A few rows answer nearly always.
-    if features.dtype in (torch.float32, torch.bfloat16) and all(bool((part.abs() < 1e-12).all()) for part in (features[:64], features)):
-        features = features.double()
-    return features, labels, num_classes
-
-
-def check_labels(labels: Tensor, *, samples: int, num_classes: int | None = None, what: str = "labels") -> tuple[Tensor, int]:
-    """Labels as int64 on the CPU and the number of classes, or `InputError`."""
-    if labels.ndim != 1:
-        raise InputError(f"{what} must have the shape (samples,), not {tuple(labels.shape)}; for one-hot rows use argmax(1)")
-    if labels.dtype == torch.bool or labels.is_floating_point() or labels.is_complex():
-        raise InputError(f"{what} must be integers 0..C-1, not {labels.dtype}")
-    if len(labels) != samples:
-        raise InputError(f"{samples} samples but {len(labels)} {what}")
-    labels = labels.detach().cpu().long()
-    if num_classes is None:
-        if samples == 0:
-            raise InputError("no samples")
-        num_classes = int(labels.max()) + 1
-    if samples and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
-        raise InputError(f"{what} must be in 0..{num_classes - 1}; found {int(labels.min())}..{int(labels.max())}")
-    return labels, num_classes
-
-
-def _small(labels: Tensor) -> np.ndarray:
-    # NumPy sorts 16-bit integers by radix, several times faster than 64-bit ones.
-    return labels.numpy().astype(np.int16) if len(labels) and int(labels.max()) < 2**15 else labels.numpy()
-
-
-def _list(classes: list[int]) -> str:
-    return ", ".join(map(str, classes[:5])) + (f" and {len(classes) - 5} more" if len(classes) > 5 else "")

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ncbook.errors import InputError
-from ncbook.metrics.moments import EPS64, ClassMoments, compute_dtype, exact_matmul, sorted_blocks, squared_norm, subtract
+from ncbook.metrics.inputs import compute_dtype
+from ncbook.metrics.moments import EPS64, ClassMoments, add_rows, differences, exact_matmul, squared_distances, squared_norm
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class MeanSpan:
     def rank(self) -> int:
         return self.variance.numel()
 
+    def to(self, device) -> "MeanSpan":
+        """The same on another device."""
+        return MeanSpan(*(part.to(device) for part in vars(self).values()))
+
     @classmethod
     def from_moments(cls, moments: ClassMoments, *, weighting: str = "class") -> "MeanSpan":
         """The span of the class means of ``moments``, every class of which has samples."""
@@ -54,39 +59,117 @@ class Projected(NamedTuple):
     """What the second pass finds."""
 
     whitened: Tensor  # (C,) float64, sum over each class of (h - mu_c)^T Sigma_B^+ (h - mu_c)
-    nearest: Tensor  # (N,) int64, the class whose mean (of `centres`) is nearest
+    nearest: Tensor  # (N,) int64 on the CPU, the class whose mean (of `centres`) is nearest
+    predicted: Tensor | None  # (N,) int64 on the CPU, the class that the head chooses
+    residual: Tensor | None  # (C, r) float64, sum over each class of the whitened differences: 0 where the means are those of the features
 
 
-def project(features: Tensor, labels: Tensor, moments: ClassMoments, span: MeanSpan, centres: MeanSpan) -> Projected:
-    """One pass over checked features: each seen from the mean of its class, in the span of the means.
+def project(
+    features: Tensor,
+    labels: Tensor,
+    moments: ClassMoments,
+    span: "MeanSpan | None",
+    centres: MeanSpan,
+    *,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    residuals: bool = False,
+) -> Projected:
+    """One pass over checked features: each seen from the mean of its class, in the span of the means and by the head.
 
-    ``moments`` are of these features and labels, ``span`` is theirs, ``centres`` is that of the means which decide (the training set's).
-    Nearest means are compared as *differences* from the sample's own class mean, so they stay right when the spread is 1e-5 of the distances.
+    ``moments`` are of these features and labels, ``span`` is theirs (None: nothing is whitened), ``centres`` is that of the means which decide
+    (the training set's), ``weight`` (C, d) and ``bias`` (C,) are the head. ``residuals`` are asked for where the moments may be of other data. Means and scores are compared as *differences* from those at the
+    sample's own class mean, so they stay right when the spread is 1e-5 of the distances.
     """
-    dtype = compute_dtype(features)
+    device, dtype, classes = features.device, compute_dtype(features), moments.count.numel()
+    labels = labels.to(device)
     shift = moments.mean.to(dtype)  # (C, d), rounded ...
     rounding = shift.double() - moments.mean  # ... and by how much, to be put back after the projection
-    whiten = span.basis / span.variance.sqrt()  # (d, r)
     unit = centres.variance.sum().sqrt()  # distances in units of the means' spread, far from underflow
-    basis = whiten if centres is span else torch.cat([whiten, centres.basis / unit], dim=1)  # (d, r) or (d, r + r')
-    back = (rounding @ basis).to(dtype)  # (C, r + r')
-    basis = basis.T.to(dtype).contiguous()  # (r + r', d): products with few columns run fastest with the short side first
+    whiten = [] if span is None else [span.basis / span.variance.sqrt()]  # (d, r)
+    shared = span is centres
+    maps = whiten + ([] if shared else [centres.basis / unit])
+    if weight is not None:
+        _check_width(weight, features.shape[1])
+        weight = weight.to(device, torch.float64)
+        maps.append(weight.T)
+    maps = torch.cat(maps, dim=1)  # (d, m)
+    back = (rounding @ maps).to(dtype)  # (C, m)
+    maps = maps.T.to(dtype).contiguous()  # (m, d): products with few columns run fastest with the short side first
     points = centres.coordinates / unit  # (C, r')
     own = (moments.mean - centres.centre) @ centres.basis / unit  # (C, r')
     # |m_y - mu_k|^2 in the span; what lies outside is the same for all k.
-    gap = torch.cdist(own, points, compute_mode="donot_use_mm_for_euclid_dist").square().to(dtype)  # (C, C)
-    towards = 2 * (points * span.variance.sqrt() / unit if centres is span else points).T.to(dtype)  # (r', C)
+    exact_gap = squared_distances(own, points)  # (C, C)
+    gap = exact_gap.to(dtype)
+    towards = 2 * (points * span.variance.sqrt() / unit if shared else points).T.to(dtype)  # (r', C)
+    if weight is not None:
+        exact_scores = shift.double() @ weight.T + (0 if bias is None else bias.to(device, torch.float64))  # (C, C), at the means
+        scores = (exact_scores - exact_scores.amax(1, keepdim=True)).to(dtype)
 
-    whitened = torch.zeros_like(moments.scatter)
-    nearest = torch.empty(len(features), dtype=torch.int64, device=features.device)
-    with torch.no_grad(), exact_matmul(features.device):
-        for block in sorted_blocks(features, labels):
-            subtract(block, shift[block.classes])
-            seen = (basis @ block.values.T).T + back[block.classes][block.index]  # (n, r + r')
-            whitened.index_add_(0, block.classes[block.index], squared_norm(seen[:, : span.rank]))
-            distance = gap[block.classes][block.index] - seen[:, -len(towards) :] @ towards  # (n, C)
-            nearest[block.rows] = distance.argmin(1)
-    return Projected(whitened, nearest)
+    rank = 0 if span is None else span.rank
+    first = 0 if shared else rank
+    last = len(maps) if weight is None else len(maps) - classes  # where the head's rows begin
+    whitened = torch.zeros(classes, dtype=torch.float64, device=device)
+    residual = torch.zeros(classes, rank, dtype=torch.float64, device=device) if residuals else None
+    at_mean = [exact_gap.argmin(1), None if weight is None else exact_scores.argmax(1)]  # (C,) what is decided at the class mean, and around it
+    nearest, predicted = (None if place is None else place[labels] for place in at_mean)
+    wide = len(maps) > 64
+    if wide:  # most samples lie so near to their mean that nothing can be decided otherwise: they need no product with all classes
+        reach = _radius(exact_gap) * unit - rounding.norm(dim=1)
+        sure = [reach, None if weight is None else _margin(exact_scores, weight)]
+    with torch.no_grad(), exact_matmul(device):
+        for rows, values in differences(features, labels, shift, beside=len(maps)):
+            at = labels[rows]
+            norm = torch.linalg.vector_norm(values, dim=1).double() * 1.001 if wide else None
+            if not wide:
+                seen = (maps @ values.T).T.contiguous()  # (n, m), rows in one piece for what follows
+                seen += back.index_select(0, at)
+                inside = seen[:, first:last]
+            elif rank:
+                seen = (values @ maps[:rank].T).add_(back[:, :rank].index_select(0, at))
+            if rank:
+                add_rows(whitened, at, squared_norm(seen[:, :rank]))
+                if residuals:
+                    add_rows(residual, at, seen[:, :rank].double())
+            if not wide:
+                nearest[rows] = torch.addmm(gap.index_select(0, at), inside, towards, alpha=-1).argmin(1)
+                if weight is not None:
+                    predicted[rows] = seen[:, last:].add_(scores.index_select(0, at)).argmax(1)
+                continue
+            open_ = (norm >= sure[0][at]).nonzero().flatten()
+            if len(open_):
+                of = at[open_]
+                inside = seen[open_] if shared else (values[open_] @ maps[first:last].T).add_(back[of, first:last])
+                nearest[rows.start + open_] = torch.addmm(gap.index_select(0, of), inside, towards, alpha=-1).argmin(1)
+            if weight is not None:
+                open_ = (norm >= sure[1][at]).nonzero().flatten()
+                if len(open_):
+                    of = at[open_]
+                    seen_by_head = (values[open_] @ maps[last:].T).add_(back[of, last:])
+                    predicted[rows.start + open_] = seen_by_head.add_(scores.index_select(0, of)).argmax(1)
+    if span is None:
+        whitened.fill_(torch.nan)
+    return Projected(whitened, nearest.cpu(), None if weight is None else predicted.cpu(), residual)
+
+
+def _radius(gap: Tensor) -> Tensor:
+    """How far (C,) a sample may be from each class mean while its nearest centre is the mean's: half of what the second lies farther."""
+    nearest = gap.clamp_min(0).sqrt().topk(2, dim=1, largest=False).values  # (C, 2)
+    return (nearest[:, 1] - nearest[:, 0]) / 2
+
+
+def _margin(scores: Tensor, weight: Tensor) -> Tensor:
+    """How far (C,) a sample may be from each class mean while the head decides as at the mean: its distance to the next boundary."""
+    best = scores.argmax(1)
+    apart = squared_distances(weight, weight).clamp_min(0).sqrt()[best]  # (C, C)
+    margin = (scores.gather(1, best[:, None]) - scores) / apart
+    margin[torch.arange(len(best), device=best.device), best] = torch.inf
+    return margin.nan_to_num(nan=0, posinf=torch.inf).amin(1)
+
+
+def _check_width(weight: Tensor, width: int) -> None:
+    if weight.shape[1] != width:
+        raise InputError(f"the classifier weight has {weight.shape[1]} columns but the features {width} dimensions")
 
 
 def nearest_centre(features: Tensor, near: Tensor, centres: Tensor) -> Tensor:
@@ -101,13 +184,13 @@ def nearest_centre(features: Tensor, near: Tensor, centres: Tensor) -> Tensor:
     shift = centres.to(dtype)  # (C, d)
     centred = centres - centres.mean(0)
     unit = centred.norm(dim=1).max().clamp_min(torch.finfo(torch.float64).tiny)  # as in `project`
-    gap = (torch.cdist(shift.double(), centres, compute_mode="donot_use_mm_for_euclid_dist") / unit).square().to(dtype)  # (C, C)
+    gap = squared_distances(shift.double() / unit, centres / unit).to(dtype)  # (C, C)
     towards = (2 * centred / unit).to(dtype)  # (C, d)
     nearest = torch.empty(len(features), dtype=torch.int64, device=features.device)
+    at = near.to(features.device)
     with torch.no_grad(), exact_matmul(features.device):
-        for block in sorted_blocks(features, near):
-            subtract(block, shift[block.classes])
-            nearest[block.rows] = (gap[block.classes][block.index] - (towards @ block.values.T).T / unit.to(dtype)).argmin(1)
+        for rows, values in differences(features, at, shift, beside=len(centres)):
+            nearest[rows] = (gap.index_select(0, at[rows]) - (towards @ values.T).T / unit.to(dtype)).argmin(1)
     return nearest.to(near.device)
 
 
@@ -117,10 +200,12 @@ def predictions(features: Tensor, weight: Tensor, bias: Tensor | None = None) ->
     >>> predictions(torch.eye(2), torch.zeros(2, 2), torch.tensor([1.0, 0.0])).tolist()
     [0, 0]
     """
-    if weight.shape[1] != features.shape[1]:
-        raise InputError(f"the classifier weight has {weight.shape[1]} columns but the features {features.shape[1]} dimensions")
+    _check_width(weight, features.shape[1])
     dtype = compute_dtype(features)
     weight = weight.detach().to(features.device, dtype)
     bias = torch.zeros_like(weight[:, 0]) if bias is None else bias.detach().to(features.device, dtype)
     with torch.no_grad(), exact_matmul(features.device):
-        return torch.cat([torch.addmm(bias, part.to(dtype), weight.T).argmax(1) for part in features.split(2**14)])
+        best = [torch.addmm(bias, part.to(dtype), weight.T).max(1) for part in features.split(2**14)]
+    if any(bool(part.values.isnan().any()) for part in best):
+        raise InputError("the scores of the classifier are NaN: its weight, its bias or the features are")
+    return torch.cat([part.indices for part in best])

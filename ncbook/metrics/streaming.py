@@ -2,45 +2,96 @@
 
 NC1 and everything about nearest means need the final class means, hence two passes over the data:
 
-    means = ClassMeans(num_classes=10, num_features=512)
+    means = ClassMeans(num_classes=10, num_features=512, head=model.fc)
     for features, labels in batches:
         means.update(features, labels)
     means.compute()                                   # V, CDNV, NC2, NC3
-    collapse = Collapse(means.moments(), weight=head.weight, bias=head.bias)
+    collapse = Collapse(means.moments(), head=model.fc)
     for features, labels in batches:
         collapse.update(features, labels)
     collapse.compute()                                # NC1, NC4, errors, distance to the nearest mean
 """
 
+import warnings
+from importlib.util import find_spec
+
 import torch
 from torch import Tensor
 
-import ncbook.torchvision_compat  # noqa: F401  torchmetrics imports torchvision, which may need help beside a CPU build of torch
-from ncbook.errors import InputError
+from ncbook.errors import InputError, unknown
 from ncbook.metrics.collapse import _cdnv, classifier_geometry, mean_geometry, nc1_from, nc3_self_duality, variance_ratio
-from ncbook.metrics.moments import ClassMoments, check_features, check_labels
-from ncbook.metrics.projection import MeanSpan, Projected, predictions, project
+from ncbook.metrics.head import as_head, checked_head
+from ncbook.metrics.inputs import check_features, check_outputs
+from ncbook.metrics.moments import ClassMoments, check_weighting
+from ncbook.metrics.projection import MeanSpan, project
+from ncbook.metrics.second import check_same_data
 from ncbook.metrics.weak import weak_nearest_mean
 
-from torchmetrics import Metric  # isort: skip  after ncbook.torchvision_compat
+if find_spec("torchvision"):  # torchmetrics imports it where it is installed, and beside a CPU build of torch that may need help
+    import ncbook.torchvision_compat  # noqa: F401
+
+from torchmetrics import Metric  # isort: skip  after torchvision
+
+GEOMETRY = ("nc2_equinorm", "nc2_equiangularity", "nc2_max_angle")
 
 
 class _Streamed(Metric):
     is_differentiable = False
     higher_is_better = False
     full_state_update = False  # states merge, so `merge_state` works
+    plot_lower_bound = 0.0
 
-    def forward(self, *args, **kwargs) -> None:
-        """`update`, and no value: one batch lacks classes, and its collapse is biased down by its size."""
-        self.update(*args, **kwargs)
+    def __init__(self, *, only: str | None, prefix: str, strict: bool, names: tuple[str, ...], **kwargs) -> None:
+        super().__init__(**{"compute_with_cache": False, **kwargs})  # the classifier may change between two computations
+        if only is not None and only not in names:
+            raise unknown("value", only, names)
+        self.only, self.prefix, self.strict, self._batch = only, prefix, strict, False
+
+    def forward(self, *args, **kwargs):
+        """`update`, and the values of this batch alone: NaN where it lacks classes, and biased down by its size."""
+        self._batch = True
+        try:
+            return super().forward(*args, **kwargs)
+        finally:
+            self._batch = False
+
+    def plot(self, val=None, ax=None):
+        """The values, or a list of those computed before, as a Matplotlib figure and axes."""
+        return self._plot(val, ax)
+
+    def _apply(self, fn, exclude_state=""):
+        # Devices change, precision never: sums of squares in bfloat16 would be noise.
+        return super()._apply(lambda t: t.to(fn(t).device) if t.is_floating_point() else fn(t), exclude_state)
+
+    def _values(self, values: dict[str, Tensor]) -> dict[str, Tensor] | Tensor:
+        if self.only is not None:
+            return values[self.only]
+        return {f"{self.prefix}{name}": value for name, value in values.items()}
+
+    def _usable(self, moments: ClassMoments) -> bool:
+        """Whether each class has two samples; if not, an error or one warning."""
+        if not self._batch:
+            if self.strict or not bool(moments.count.any()):
+                moments.check_present()
+                moments.within()
+            elif gaps := moments.gaps():
+                text = f"{type(self).__name__}: {gaps}; what needs them is NaN (strict=True makes this an error)"
+                warnings.warn(text, stacklevel=3)
+        return bool((moments.count > 1).all())
 
 
 class ClassMeans(_Streamed):
-    """First pass: the moments of each class, and from them V, CDNV, NC2 and (with the classifier's ``weight``) NC3.
+    """First pass: the moments of each class, and from them V, CDNV, NC2 and (with the classifier) NC3.
 
     ``update(features (B, d), labels (B,))``; a batch may be empty or lack classes. ``compute()`` gives a dict of 0-d float64 tensors under
-    the names of `collapse_table`, and raises `InputError` if a class has fewer than two samples, features were not finite or means coincide.
-    ``moments()`` gives the `ClassMoments` of all processes. ``weight`` (C, d) is read at compute time, so in-place training steps show.
+    the names of `collapse_table`, with ``prefix`` before each, or with ``only="variance_ratio"`` that one alone, as ``self.log`` wants it.
+    ``moments()`` gives the `ClassMoments` of all processes.
+
+    ``head`` is the classifier: its module, a function that gives the weight (C, d), or the parameter (as ``weight=``). It is read at each
+    ``compute()``, so that training and conversion show; one that is no longer a part of its network is refused.
+
+    Classes with fewer than two samples make NaN with one warning, and with ``strict=True`` an `InputError`; so do, always, features that are
+    not finite and means that coincide.
 
     >>> means = ClassMeans(num_classes=2, num_features=1)
     >>> means.update(torch.tensor([[0.0], [10.0]]), torch.tensor([0, 1]))
@@ -51,12 +102,27 @@ class ClassMeans(_Streamed):
 
     packed: Tensor
 
-    def __init__(self, num_classes: int, num_features: int, *, weight: Tensor | None = None, weighting: str = "class", **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        num_classes: int,
+        num_features: int,
+        *,
+        head=None,
+        weight=None,
+        weighting: str = "class",
+        only: str | None = None,
+        prefix: str = "",
+        strict: bool = False,
+        **kwargs,
+    ) -> None:
+        names = ("variance_ratio", "cdnv", *GEOMETRY, *(f"{n}_classifier" for n in GEOMETRY), "nc3_self_duality")
+        super().__init__(only=only, prefix=prefix, strict=strict, names=names, **kwargs)
         if num_classes < 2 or num_features < 1:
             raise InputError(f"ClassMeans needs at least 2 classes and 1 feature, not {num_classes} and {num_features}")
+        check_weighting(weighting)
         self.num_classes, self.num_features, self.weighting = num_classes, num_features, weighting
-        self._head = [] if weight is None else [weight.detach()]  # in a list, or nn.Module would adopt a parameter
+        self._head = as_head(head, weight)
+        checked_head(self._head, num_classes, num_features)
         # One state (count, scatter, mean), because torchmetrics reduces each state by itself and merging needs all three at once.
         self.add_state("packed", torch.zeros(num_classes, num_features + 2, dtype=torch.float64), dist_reduce_fx=_merge_packed)
 
@@ -65,23 +131,35 @@ class ClassMeans(_Streamed):
         features, labels = _check_batch(features, labels, self.num_classes, self.num_features)
         _add(self.packed, features, labels)
 
-    def compute(self) -> dict[str, Tensor]:
-        """V, CDNV, NC2 of the class means and, with a weight, NC2 of the classifier and NC3."""
-        moments = _checked(self.packed)
-        values = {
-            "variance_ratio": variance_ratio(moments, weighting=self.weighting),
-            "cdnv": _cdnv(moments, MeanSpan.from_moments(moments).coordinates),
-            **mean_geometry(moments, weighting=self.weighting),
-        }
-        for weight in self._head:
-            values |= classifier_geometry(weight)
-            values["nc3_self_duality"] = nc3_self_duality(weight, moments.centred(self.weighting))
-        return values
+    def compute(self, weight=None) -> dict[str, Tensor] | Tensor:
+        """V, CDNV, NC2 of the class means and, with the classifier (or a ``weight`` (C, d) given here), NC2 of the classifier and NC3."""
+        moments = _unpack(self.packed)
+        moments.check_finite()
+        values = dict.fromkeys(("variance_ratio", "cdnv", *GEOMETRY), _nan(self.packed))
+        usable = self._usable(moments)
+        whole = bool((moments.count > 0).all()) and (not self._batch or _distinct(moments))
+        if whole:
+            values |= mean_geometry(moments, weighting=self.weighting)
+            span = MeanSpan.from_moments(moments)
+            if usable:
+                values["variance_ratio"] = variance_ratio(moments, weighting=self.weighting)
+                values["cdnv"] = _cdnv(moments, span.coordinates)
+        head = self._head if weight is None else as_head(weight)
+        if head is not None:
+            checked_head(head, self.num_classes, self.num_features)
+            rows = head.read()[0]
+            values |= classifier_geometry(rows)
+            values["nc3_self_duality"] = nc3_self_duality(rows, moments.centred(self.weighting)) if whole else _nan(self.packed)
+        return self._values(values)
 
     def moments(self) -> ClassMoments:
         """The moments of all samples so far, over all processes (call it in each of them)."""
         with self.sync_context(should_sync=self._to_sync and not self._is_synced, should_unsync=not self._is_synced):
-            return _checked(self.packed)
+            moments = _unpack(self.packed.clone())
+        moments.check_finite()
+        if self.strict or not bool(moments.count.any()):
+            moments.check_present()
+        return moments
 
 
 class Collapse(_Streamed):
@@ -89,8 +167,9 @@ class Collapse(_Streamed):
 
     ``moments`` are those of the data that is streamed (`ClassMeans.moments`), ``centres`` those of the training set where it is another:
     they decide the nearest mean. ``update(features, labels, outputs=None)``; outputs are scores (B, C) or predicted labels (B,), by default
-    those of ``weight`` (C, d) and ``bias`` (C,), and without either NC4 and the error are NaN. ``compute()`` gives a dict of 0-d float64
-    tensors, and raises `InputError` where a class of the moments has not been seen.
+    those of the classifier (``head`` as in `ClassMeans`, or ``weight`` (C, d) and ``bias`` (C,)), and without either NC4 and the error are NaN.
+    ``compute()`` gives a dict of 0-d float64 tensors (``only`` and ``prefix`` as in `ClassMeans`). It raises `InputError` if the data were not
+    those of the first pass: the counts and the residual sums of each class are compared.
 
     >>> features, labels = torch.tensor([[0.0], [2.0], [10.0], [12.0]]), torch.tensor([0, 0, 1, 1])
     >>> collapse = Collapse(ClassMoments.from_features(features, labels))
@@ -101,6 +180,7 @@ class Collapse(_Streamed):
 
     count: Tensor
     whitened: Tensor
+    residual: Tensor
     wrong: Tensor
     nearest: Tensor
     compared: Tensor
@@ -110,21 +190,34 @@ class Collapse(_Streamed):
         moments: ClassMoments,
         *,
         centres: ClassMoments | None = None,
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
+        head=None,
+        weight=None,
+        bias=None,
         weighting: str = "class",
+        only: str | None = None,
+        prefix: str = "",
+        strict: bool = False,
         **kwargs,
     ) -> None:
-        super().__init__(**kwargs)
-        moments.within(weighting)  # for its check
-        self.moments, self.centres, self.weighting = moments, centres or moments, weighting
-        self.span = MeanSpan.from_moments(moments, weighting=weighting)
-        self.centre_span = MeanSpan.from_moments(self.centres, weighting=weighting)
-        self._head = [] if weight is None else [weight.detach(), None if bias is None else bias.detach()]
+        names = ("nc1", "he_su_separation", "rank", "nc4_ncc_mismatch", "ncc_error", "error", "weak_nearest_mean")
+        super().__init__(only=only, prefix=prefix, strict=strict, names=names, **kwargs)
+        check_weighting(weighting)
+        if not isinstance(moments, ClassMoments) or not isinstance(centres, ClassMoments | None):
+            raise InputError("Collapse takes the moments of the first pass: ClassMeans.moments(), or ClassMoments.from_features(...)")
+        self.weighting, self.centres = weighting, moments if centres is None else centres
+        self._moments = moments
+        self._usable(moments)  # for its warning
+        present = bool((moments.count > 0).all()) and bool((self.centres.count > 0).all())
+        self.span = MeanSpan.from_moments(moments, weighting=weighting) if present else None
+        self.centre_span = MeanSpan.from_moments(self.centres, weighting=weighting) if present else None
         classes, width = moments.mean.shape
+        self._head = as_head(head, weight, bias)
+        checked_head(self._head, classes, width)
+        rank = 0 if self.span is None else self.span.rank
         # All are plain sums but for the nearest-mean groups, whose spread is too small for sums of squares.
         self.add_state("count", torch.zeros(classes, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("whitened", torch.zeros(classes, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("residual", torch.zeros(classes, rank, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("wrong", torch.zeros(3, dtype=torch.int64), dist_reduce_fx="sum")  # ncc_error, error, nc4
         self.add_state("compared", torch.zeros(1, dtype=torch.int64), dist_reduce_fx="sum")  # samples with a prediction
         self.add_state("nearest", torch.zeros(classes, width + 2, dtype=torch.float64), dist_reduce_fx=_merge_packed)
@@ -132,45 +225,63 @@ class Collapse(_Streamed):
 
     def update(self, features: Tensor, labels: Tensor, outputs: Tensor | None = None) -> None:
         """Add a batch of the same data that the moments were made of."""
-        classes, width = self.moments.mean.shape
+        classes, width = self._moments.mean.shape
         features, labels = _check_batch(features, labels, classes, width)
         if len(labels) == 0:
             return
-        features = features.to(self.moments.mean.device)
-        seen = project(features, labels, self.moments, self.span, self.centre_span)
-        self.whitened = self.whitened + seen.whitened.to(self.whitened.device)
         self.count = self.count + labels.bincount(minlength=classes).to(self.count.device)
-        nearest = seen.nearest.cpu()
-        _add(self.nearest, features, nearest)
-        wrong = [(nearest != labels).sum(), torch.tensor(0), torch.tensor(0)]
+        if self.span is None:
+            return
+        features = features.to(self._moments.device)
+        predicted, head = None, {}
         if outputs is not None:
-            outputs = outputs.argmax(1) if outputs.ndim == 2 else outputs
-            predicted, _ = check_labels(outputs, samples=len(labels), num_classes=classes, what="outputs")
-        elif self._head:
-            predicted = predictions(features, *self._head).cpu()
-        else:
-            predicted = None
+            predicted, _ = check_outputs(outputs, samples=len(labels), num_classes=classes)
+        elif self._head is not None:
+            head = dict(zip(("weight", "bias"), self._head.read(), strict=True))
+        seen = project(features, labels, self._moments, self.span, self.centre_span, residuals=True, **head)
+        predicted = seen.predicted if predicted is None else predicted
+        self.whitened = self.whitened + seen.whitened.to(self.whitened.device)
+        self.residual = self.residual + seen.residual.to(self.residual.device)
+        _add(self.nearest, features, seen.nearest)
+        wrong = [(seen.nearest != labels).sum(), torch.tensor(0), torch.tensor(0)]
         if predicted is not None:
-            wrong[1:] = [(predicted != labels).sum(), (predicted != nearest).sum()]
+            wrong[1:] = [(predicted != labels).sum(), (predicted != seen.nearest).sum()]
             self.compared = self.compared + len(labels)
         self.wrong = self.wrong + torch.stack(wrong).to(self.wrong.device)
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self) -> dict[str, Tensor] | Tensor:
         """``nc1``, ``he_su_separation``, ``rank``, ``nc4_ncc_mismatch``, ``ncc_error``, ``error`` and ``weak_nearest_mean``."""
-        seen = ClassMoments(self.count, self.moments.mean, self.moments.scatter)
-        seen.check_present()
-        nc1 = nc1_from(seen, Projected(self.whitened, None), weighting=self.weighting)
-        total = self.count.sum().double()
-        compared = self.compared[0].double()
-        return {
+        total, compared = self.count.sum().double(), self.compared[0].double()
+        if not self._batch and not bool(total):
+            raise InputError("no samples: the second pass has not run")
+        if self.span is None:
+            names = ("nc1", "he_su_separation", "rank", "nc4_ncc_mismatch", "ncc_error", "error", "weak_nearest_mean")
+            return self._values(dict.fromkeys(names, _nan(self.whitened)))
+        nearest = _unpack(self.nearest)
+        nearest.check_finite()
+        if not self._batch:
+            check_same_data(self.count, self.whitened, self.residual, self._moments)
+        seen = ClassMoments(self.count, self._moments.mean, self._moments.scatter)
+        usable = bool((self._moments.count > 1).all())
+        nc1 = nc1_from(seen, self.whitened, weighting=self.weighting) if usable else _nan(self.whitened)
+        values = {
             "nc1": nc1,
             "he_su_separation": nc1 * len(self.count),
-            "rank": torch.tensor(self.span.rank, dtype=torch.float64),
+            "rank": torch.tensor(self.span.rank, dtype=torch.float64, device=self.whitened.device),
             "nc4_ncc_mismatch": self.wrong[2] / compared,  # 0 / 0 = NaN where nothing was predicted
             "ncc_error": self.wrong[0] / total,
             "error": self.wrong[1] / compared,
-            "weak_nearest_mean": weak_nearest_mean(_unpack(self.nearest), self.centres, weighting=self.weighting),
+            "weak_nearest_mean": weak_nearest_mean(nearest, self.centres, weighting=self.weighting),
         }
+        return self._values(values)
+
+    def _apply(self, fn, exclude_state=""):
+        this = super()._apply(fn, exclude_state)
+        device = fn(torch.zeros(1, device=self._moments.device)).device
+        self._moments, self.centres = self._moments.to(device), self.centres.to(device)
+        if self.span is not None:
+            self.span, self.centre_span = self.span.to(device), self.centre_span.to(device)
+        return this
 
 
 def _add(packed: Tensor, features: Tensor, labels: Tensor) -> None:
@@ -188,13 +299,6 @@ def _unpack(packed: Tensor) -> ClassMoments:
     return ClassMoments(packed[:, 0].long(), packed[:, 2:], packed[:, 1])
 
 
-def _checked(packed: Tensor) -> ClassMoments:
-    moments = _unpack(packed)
-    moments.check_finite()
-    moments.check_present()
-    return moments
-
-
 def _merge_packed(states: Tensor) -> Tensor:
     """The states of several processes (P, C, d + 2) as one."""
     merged = _unpack(states[0])
@@ -208,3 +312,15 @@ def _check_batch(features: Tensor, labels: Tensor, num_classes: int, num_feature
     if features.shape[1] != num_features:
         raise InputError(f"features have {features.shape[1]} dimensions, not {num_features}")
     return features, labels
+
+
+def _distinct(moments: ClassMoments) -> bool:
+    try:
+        moments.between()
+    except InputError:
+        return False
+    return True
+
+
+def _nan(like: Tensor) -> Tensor:
+    return torch.full((), torch.nan, dtype=torch.float64, device=like.device)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ncbook.errors import InputError
-from ncbook.metrics.moments import ClassMoments
+from ncbook.metrics.moments import ClassMoments, squared_distances
 from ncbook.metrics.projection import nearest_centre
 
 
@@ -21,23 +21,39 @@ def group_moments(features: Tensor, groups: Tensor, labels: Tensor, moments: Cla
     >>> group_moments(features, torch.tensor([1, 1]), labels, moments).count.tolist()
     [0, 2]
     """
-    if torch.equal(groups.cpu(), labels.cpu()):
+    groups, labels = groups.cpu(), labels.cpu()
+    moved = (groups != labels).nonzero().flatten()
+    classes = moments.count.numel()
+    if len(moved) == 0:
         return moments
-    return ClassMoments.grouped(features, groups, moments.count.numel())
+    if 4 * len(moved) > len(labels):
+        return ClassMoments.grouped(features, groups, classes)
+    # Only the rows that change group are read.
+    rows = features[moved.to(features.device)]
+    left = moments.without(ClassMoments.grouped(rows, labels[moved], classes))
+    # Where those rows made nearly all of a class's scatter, what is left of it after subtraction is rounding: its other rows are read too.
+    doubtful = (left.scatter < 0.1 * moments.scatter).cpu()
+    if bool(doubtful.any()):
+        stay = ((groups == labels) & doubtful[labels]).nonzero().flatten()
+        again = ClassMoments.grouped(features[stay.to(features.device)], labels[stay], classes)
+        at = doubtful.to(left.mean.device)
+        left = ClassMoments(left.count, *(torch.where(at.view(-1, *[1] * (old.ndim - 1)), new, old)
+                                          for new, old in ((again.mean, left.mean), (again.scatter, left.scatter))))  # fmt: skip
+    return left.merge(ClassMoments.grouped(rows, groups[moved], classes))
 
 
 def variance_ratio_train_means(moments: ClassMoments, train: ClassMoments, *, weighting: str = "class") -> Tensor:
     """V with the training set's class means in both W and B, in [0, inf); equals `variance_ratio` on the training set itself.
 
     ``moments`` and ``train`` are those of the test and of the training features, grouped by label. Under exact weak collapse with errors
-    spread evenly over the vertices of a simplex this is 2 (1 - a), below `v_even_weak`. Raises `InputError` as `variance_ratio` does.
+    spread evenly over the vertices of a simplex this is 2 (1 - a), below `v_even_weak`. One sample of a class will do. Raises `InputError` for a class without any and for coinciding training means.
 
     >>> train = ClassMoments.from_features(torch.tensor([[0.0], [0.0], [2.0], [2.0]]), torch.tensor([0, 0, 1, 1]))
     >>> test = ClassMoments.from_features(torch.tensor([[1.0], [1.0], [2.0], [2.0]]), torch.tensor([0, 0, 1, 1]))
     >>> variance_ratio_train_means(test, train).item()
     0.5
     """
-    moments.within(weighting)  # for its check
+    moments.check_present()
     distance = moments.scatter / moments.count + (moments.mean - train.mean).square().sum(1)  # (C,)
     return moments.weights(weighting) @ distance / train.between(weighting)
 
@@ -72,24 +88,29 @@ def weak_nearest_mean(nearest: ClassMoments, train: ClassMoments, *, weighting: 
     return squares / nearest.count.sum() / train.between(weighting)
 
 
-def weak_kmeans(features: Tensor, nearest: Tensor, train: ClassMoments, *, steps: int = 50) -> Tensor:
+def weak_kmeans(
+    features: Tensor, nearest: Tensor, train: ClassMoments, *, steps: int = 50, groups: ClassMoments | None = None
+) -> Tensor:
     """Within over between sum of squares of a k-means clustering started at the training means (ours), in [0, inf).
 
     Features (N, d); ``nearest`` (N,) is each sample's nearest training mean. Lloyd's steps until at most N / 1000 samples change cluster, or
-    ``steps`` of them. A cluster that loses all its samples stays where it was. NaN if one cluster is left.
+    ``steps`` of them. A cluster that loses all its samples stays where it was. NaN if one cluster is left. ``groups`` are the moments by
+    ``nearest``, where they are known.
 
     >>> train = ClassMoments.from_features(torch.tensor([[0.0], [4.0]]), torch.tensor([0, 1]))
     >>> weak_kmeans(torch.tensor([[0.0], [2.0], [9.0], [11.0]]), torch.tensor([0, 0, 1, 1]), train).item()  # 4 over 81
     0.04938271604938271
     """
     centres, cluster = train.mean, nearest
+    groups = ClassMoments.grouped(features, nearest, len(centres)) if groups is None else groups
     for _ in range(steps):
-        groups = ClassMoments.grouped(features, cluster, len(centres))
-        centres = torch.where(groups.count[:, None] > 0, groups.mean, centres)
+        before, centres = centres, torch.where(groups.count[:, None] > 0, groups.mean, centres)
+        if torch.equal(before, centres):  # so every sample stays where it is
+            break
         moved = nearest_centre(features, cluster, centres)
         if int((moved != cluster).sum()) <= len(features) // 1000:
             break
-        cluster = moved
+        groups, cluster = group_moments(features, moved, cluster, groups), moved
     groups = groups.present()
     return groups.scatter.sum() / groups.count.sum() / _between_or_nan(groups, "sample")
 
@@ -120,10 +141,17 @@ def v_confused(labels: Tensor, predicted: Tensor, train: ClassMoments, *, weight
     """
     classes = train.count.numel()
     table = torch.bincount(labels.to(train.mean.device) * classes + predicted.to(train.mean.device), minlength=classes**2)
-    count = table.view(classes, classes).sum(1)  # (C,)
-    share = table.view(classes, classes).double() / count[:, None]  # (C, C), rows sum to 1
+    return confused_ratio(table.view(classes, classes), train, weighting=weighting)
+
+
+def confused_ratio(table: Tensor, train: ClassMoments, *, weighting: str = "class") -> Tensor:
+    """`v_confused` from the (C, C) table of how many samples of each class were given each label."""
+    count = table.sum(1)  # (C,)
+    if int(count.sum()) == int(table.diagonal().sum()):
+        return torch.zeros((), dtype=torch.float64, device=train.mean.device)  # nothing is confused
+    share = table.double() / count[:, None]  # (C, C), rows sum to 1
     means = train.centred()
-    squares = torch.cdist(means, means, compute_mode="donot_use_mm_for_euclid_dist").square()  # (C, C)
+    squares = squared_distances(means, means)  # (C, C)
     # The scatter of points p with shares s is half the mean squared distance between two of them: no difference of squares.
     groups = ClassMoments(count, share @ means, count * ((share @ squares) * share).sum(1) / 2)
     return groups.weights(weighting) @ (groups.scatter / groups.count) / _between_or_nan(groups, weighting)

@@ -73,7 +73,7 @@ def test_features_and_labels(name, where):
     if where == "test" and name == "no samples":
         message = "no samples of class 0, 1, 2"
     with pytest.raises(InputError) as caught:
-        collapse_table(*((split,) if where == "train" else ((H, y), split)))
+        collapse_table(*((split,) if where == "train" else ((H, y), split)), strict=True)
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ncbook.errors import InputError
 from ncbook.metrics.layers import LAYER_METRICS, layer_table
-from ncbook.metrics.measure import collapse_table
+from ncbook.metrics.table import collapse_table
 
 
 def data(seed, n=120, classes=4, d=9):

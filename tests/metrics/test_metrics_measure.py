@@ -45,7 +45,7 @@ def by_hand(net, loader):
 
 def test_the_input_of_the_last_linear_that_runs(case):
     net, train, test = case
-    found = measure(net, train, test, common_n=4)
+    found = measure(net, train, test, common_n=4, kmeans=True)
     net.eval()
     wanted = collapse_table(by_hand(net, train), by_hand(net, test), weight=net.classifier.weight, common_n=4)
     assert list(found.columns) == ["layer", "split", "n", *METRICS] and (found["layer"] == "classifier").all()
@@ -59,7 +59,7 @@ def test_named_layers(case):
     assert found["layer"].tolist() == ["stem"] * 2 + ["hidden"] * 2 + ["stem.0"] * 2 and found["split"].tolist() == ["train", "test"] * 3
     assert found["nc3_self_duality"].isna().all() and found["nc2_equinorm_classifier"].isna().all()
     assert found["nc4_ncc_mismatch"].notna().all() and found["error"].nunique() <= 2
-    flat = measure(net, train, layer="stem", pooled=False)
+    flat = measure(net, train, layer="stem", pooling="flatten")
     assert flat["variance_ratio"][0] > found["variance_ratio"][0]  # positions add spread within the classes
     net.eval()
     with torch.no_grad():
@@ -126,7 +126,7 @@ class Wrapped(nn.Module):
         (nn.Sequential(nn.Flatten()), None, "does not end in an nn.Linear"),
         (Wrapped(lambda x: torch.cat([x, x], 1)), None, "does not end in an nn.Linear"),
         (Wrapped(lambda x: (x, x)), None, r"scores of shape \(N, C\)"),
-        (Wrapped(lambda x: x[:, 0]), None, r"scores of shape \(N, C\)"),
+        (Wrapped(lambda x: x[:, :, None]), None, r"scores of shape \(N, C\)"),
         (nn.Linear(2, 2), [], "no batches"),
         (nn.Linear(2, 2), [torch.zeros(4, 2)], r"pairs \(x, y\)"),
         (nn.Linear(2, 2), [(torch.full((4, 2), torch.nan), torch.tensor([0, 0, 1, 1]))], "NaN"),

@@ -5,7 +5,8 @@ import pytest
 import torch
 from metrics_reference import reference
 
-from ncbook.metrics import ClassMoments, collapse_table
+from ncbook.metrics import ClassMoments, MeanSpan, collapse_table
+from ncbook.metrics.projection import _margin, _radius, project
 
 SAME = ["variance_ratio", "nc1", "cdnv", "he_su_separation", "nc2_equinorm", "nc2_equiangularity", "nc2_max_angle", "nc3_self_duality"]
 SAME += ["variance_ratio_train_means", "variance_ratio_predicted", "weak_nearest_mean", "weak_kmeans", "v_confused"]
@@ -87,3 +88,45 @@ def test_gradients_are_not_followed():
     features = train[0].requires_grad_()
     collapse_table((features, train[1]), test, weight=head.weight, bias=head.bias)
     assert features.grad is None and head.weight.grad is None
+
+
+@pytest.mark.parametrize("spread", [1e-5, 0.02, 0.3, 1.0, 3.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_many_classes_are_decided_as_in_float64(spread, dtype):
+    """With many classes samples near their mean are not compared with all: the same decisions as one by one, inside and outside."""
+    generator = torch.Generator().manual_seed(0)
+    classes, d = 50, 40
+    means = 10 + torch.randn(classes, d, generator=generator)
+    means[1] = means[0] + 1e-3  # two that nearly coincide
+    weight, bias = torch.randn(classes, d, generator=generator), 10 * torch.randn(classes, generator=generator)
+    weight[3], bias[3] = weight[2], bias[2]  # and two rows that do: neither is ever surely ahead
+    labels = torch.arange(20 * classes) % classes
+    train = (means[labels] + spread * torch.randn(len(labels), d, generator=generator)).to(dtype)
+    test = (means[labels] + 0.05 + 3 * spread * torch.randn(len(labels), d, generator=generator)).to(dtype)
+    centres, head = ClassMoments.from_features(train, labels), {"weight": weight, "bias": bias}
+    for features in (train, test):
+        moments = ClassMoments.from_features(features, labels)
+        seen = project(features, labels, moments, MeanSpan.from_moments(moments), MeanSpan.from_moments(centres), **head)
+        far = torch.cdist(features.double(), centres.mean, compute_mode="donot_use_mm_for_euclid_dist")
+        assert (far.gather(1, seen.nearest[:, None])[:, 0] <= far.amin(1) * (1 + 1e-6) + 1e-9).all()
+        scores = features.double() @ weight.double().T + bias
+        assert (scores.gather(1, seen.predicted[:, None])[:, 0] >= scores.amax(1) - 1e-4).all()
+        if features is train:  # own means decide: the projection is shared
+            alone = project(features, labels, centres, span := MeanSpan.from_moments(centres), span, **head)
+            assert torch.equal(alone.nearest, seen.nearest) and torch.equal(alone.predicted, seen.predicted)
+
+
+def test_no_boundary_is_nearer_than_stated():
+    """A step of .999 of the stated distance, straight to each boundary, changes no decision, and one of 1.001 does."""
+    generator = torch.Generator().manual_seed(0)
+    weight, means = (torch.randn(12, 8, dtype=torch.float64, generator=generator) for _ in range(2))
+    scores = means @ weight.T
+    margin, radius = _margin(scores, weight), _radius(torch.cdist(means, means).square())
+    for c in range(12):
+        best = int(scores[c].argmax())
+        near = int(torch.cdist(means[c : c + 1], means)[0].topk(2, largest=False).indices[1])
+        for step, stays in ((0.999, True), (1.001, False)):
+            across = [(weight[k] - weight[best]) / (weight[k] - weight[best]).norm() for k in range(12) if k != best]
+            assert all(int(((means[c] + step * margin[c] * a) @ weight.T).argmax()) == best for a in across) == stays
+            moved = means[c] + step * radius[c] * (means[near] - means[c]) / (means[near] - means[c]).norm()
+            assert (int(torch.cdist(moved[None], means).argmin()) == c) == stays

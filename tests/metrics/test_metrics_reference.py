@@ -54,11 +54,13 @@ def test_outputs_replace_the_head():
     wanted = collapse_table((H, y), (H2, y2), weight=weight, bias=bias)
     by_scores = collapse_table((H, y, logits), (H2, y2, logits2), weight=weight)
     by_labels = collapse_table((H, y, logits.argmax(1)), (H2, y2, logits2.argmax(1)), weight=weight)
-    assert wanted.equals(by_scores) and wanted.equals(by_labels)
+    assert by_scores.equals(by_labels)
+    for name in METRICS:  # a product with more columns rounds differently
+        assert by_scores[name].to_numpy() == pytest.approx(wanted[name].to_numpy(), rel=1e-12, nan_ok=True), name
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.uint8, torch.int32])
-def test_other_types_are_taken_as_float32(dtype):
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.uint8, torch.int16])
+def test_short_types_are_taken_as_float32(dtype):
     (H, y), *_ = data(1, [6, 6, 6], 5)
     H, y = (100 + 20 * torch.tensor(H)).to(dtype), torch.tensor(y, dtype=torch.uint8)
     assert collapse_table((H, y)).equals(collapse_table((H.float(), y.long())))

@@ -306,7 +306,7 @@ def test_defaults_count():
 
 
 def test_a_lazy_import_of_the_package_in_a_cell_counts(package):
-    cell = "def f(*, device):\n    from ncbook.metrics.measure import measure\n    return measure\n"
+    cell = "def f(*, device):\n    from ncbook.metrics.network import measure\n    return measure\n"
     before = cell_code(cell)
     change_a_formula(package / "metrics" / "moments.py")
     assert cell_code(cell) != before

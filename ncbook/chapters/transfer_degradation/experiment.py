@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ncbook.data.datasets import Dataset
 from ncbook.errors import unknown
-from ncbook.metrics.measure import collapse_table
+from ncbook.metrics.table import collapse_table
 from ncbook.metrics.moments import ClassMoments
 from ncbook.metrics.probes import probe_accuracies
 from ncbook.runs.grid import expand

@@ -1,0 +1,152 @@
+"""The classifier of a network: which module it is, and its weight and bias at the moment they are asked for."""
+
+import gc
+
+import torch
+from torch import Tensor, nn
+
+from ncbook.errors import InputError
+from ncbook.metrics.inputs import check_head
+
+
+class Head:
+    """Where a classifier's weight (C, d) and bias (C,) are read, each time anew, so that training, conversion and copying show.
+
+    ``source`` is the module itself (a linear layer, a 1 x 1 convolution, or any with a weight), a function that gives the weight or
+    ``(weight, bias)``, a parameter, or an array that is to stay as it is. Raises `InputError` for a tensor that shares its memory with a network:
+    it would silently become the weight of an earlier step.
+
+    >>> layer = nn.Linear(2, 3)
+    >>> head = Head(layer)
+    >>> head.read()[0].dtype, layer.double() and head.read()[0].dtype
+    (torch.float32, torch.float64)
+    """
+
+    def __init__(self, source, bias=None):
+        parts = source if isinstance(source, (tuple, list)) and len(source) == 2 and bias is None else (source, bias)
+        for part in parts:
+            if type(part) is Tensor and _shared(part):
+                raise InputError(
+                    "this weight shares its memory with a network's parameter, and goes stale when that trains or is converted: "
+                    "give the layer itself (head=model.fc), a function, or a copy (.clone()) if it is to stay as it is"
+                )
+        self._parts = tuple(parts)
+        self._of_network = [isinstance(part, (nn.Module, nn.Parameter)) and _held(part) for part in self._parts]
+
+    def read(self) -> tuple[Tensor, Tensor | None]:
+        """The weight (C, d) and the bias (C,) or None, detached, as they are now."""
+        for part, was in zip(self._parts, self._of_network, strict=True):
+            if was and not _held(part):
+                raise InputError(
+                    "the classifier that was given is no longer a part of its network (a new head, or a weight that is computed now): "
+                    "give the layer that is in use, or a function such as head=lambda: model.fc"
+                )
+        source, bias = self._parts
+        if isinstance(source, nn.Module):
+            return module_head(source)
+        if callable(source):
+            given = source()
+            return given.read() if isinstance(given, Head) else Head._plain(given)
+        return check_head(source, bias)
+
+    @staticmethod
+    def _plain(given) -> tuple[Tensor, Tensor | None]:
+        if isinstance(given, nn.Module):
+            return module_head(given)
+        return check_head(*given) if isinstance(given, (tuple, list)) else check_head(given)
+
+
+def module_head(module: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """Weight (C, d) and bias (C,) of a linear layer, a 1 x 1 convolution or any module that has them as attributes."""
+    weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
+    if callable(weight) and not isinstance(weight, Tensor) or isinstance(weight, Tensor) and weight.is_quantized:
+        raise InputError("the classifier is quantised: measure the network before it was")
+    if not isinstance(weight, Tensor):
+        raise InputError(f"{type(module).__name__} has no weight; give head=(weight, bias) or a function that does")
+    if weight.ndim > 2 and weight[0, 0].numel() == 1:
+        weight = weight.flatten(1)
+    return check_head(weight, bias if isinstance(bias, Tensor) else None)
+
+
+def find_head(ran: dict[str, tuple[nn.Module, Tensor]], scores: Tensor) -> str:
+    """The name of the layer whose output *is* the network's output (or becomes it by softmax), of those that ``ran`` with their outputs."""
+    made = [name for name, (_, output) in ran.items() if output is scores]
+    made = made or [name for name, (_, output) in ran.items() if _agrees(output, scores)]
+    if len(made) == 1:
+        return made[0]
+    if made:
+        raise InputError(f"the layers {_names(made)} all put out the network's scores; say which is the classifier with head='{made[-1]}'")
+    wide = [name for name, (_, output) in ran.items() if output.ndim > 1 and output.shape[1] == scores.shape[1]] or list(ran)
+    raise InputError(
+        "the network does not end in an nn.Linear (or 1 x 1 convolution) that makes its scores"
+        + (f"; of those that ran, perhaps {_names(wide[-3:])}" if wide else "")
+        + ": say which with head=NAME, give head=(weight, bias) with layer=NAME, or measure a layer alone with layer=NAME"
+    )
+
+
+def linear_like(module: nn.Module) -> bool:
+    """Whether a module may be a classifier: a linear layer, or a convolution of one pixel."""
+    return isinstance(module, nn.Linear) or isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) and set(module.kernel_size) == {1}
+
+
+def _agrees(output: Tensor, scores: Tensor) -> bool:
+    if output.ndim > 2:
+        output = output.flatten(2).mean(2)  # a 1 x 1 convolution before or after the pooling
+    if output.ndim == 1:
+        output = output[:, None]
+    if output.shape != scores.shape:
+        return False
+    output, scores = output.float(), scores.float()
+    candidates = (lambda: output, lambda: output.softmax(1), lambda: output.log_softmax(1))
+    return any(torch.allclose(make(), scores, rtol=1e-4, atol=1e-5) for make in candidates)
+
+
+def two_class(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """The head of one logit z as one of two, (-z/2, z/2): the same decisions and probabilities.
+
+    >>> two_class(torch.tensor([[2.0, 4.0]]), torch.tensor([1.0]))[0].tolist()
+    [[-1.0, -2.0], [1.0, 2.0]]
+    """
+    return torch.cat([-weight, weight]) / 2, None if bias is None else torch.cat([-bias, bias]) / 2
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _shared(tensor: Tensor) -> bool:
+    """Whether a parameter uses the memory of this tensor, as with ``.detach()`` and ``.data``."""
+    place = tensor.untyped_storage().data_ptr()
+    return any(o.untyped_storage().data_ptr() == place for o in gc.get_objects() if type(o) is nn.Parameter)
+
+
+def _held(thing: nn.Module | nn.Parameter) -> bool:
+    """Whether some module has this one, or this parameter, as a part: it may have been replaced while we kept it."""
+
+    def parts(owner, table: dict) -> bool:
+        owned = vars(owner) if isinstance(owner, nn.Module) else owner if isinstance(owner, dict) else {}
+        return any(owned.get(name) is table for name in ("_parameters", "_modules"))
+
+    tables = [holder for holder in gc.get_referrers(thing) if isinstance(holder, dict)]
+    return any(parts(owner, table) for table in tables for owner in gc.get_referrers(table))
+
+
+def as_head(head, weight=None, bias=None) -> Head | None:
+    """The one way of three to give a classifier that was used; None if none was."""
+    if head is not None and weight is not None:
+        raise InputError("give head= or weight=, not both")
+    source = head if head is not None else weight
+    if source is None:
+        if bias is not None:
+            raise InputError("a bias needs its weight")
+        return None
+    return source if isinstance(source, Head) else Head(source, bias)
+
+
+def checked_head(head: Head | None, num_classes: int, num_features: int) -> None:
+    """Raise `InputError` if the head is not for so many classes and features."""
+    if head is None:
+        return
+    shape = tuple(head.read()[0].shape)
+    if shape != (num_classes, num_features):
+        raise InputError(f"the classifier weight has the shape {shape}, not (classes, features) = ({num_classes}, {num_features})")

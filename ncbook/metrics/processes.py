@@ -1,0 +1,58 @@
+"""Sums over the processes of a distributed run, each of which has seen its own shard; a shard may be empty."""
+
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from ncbook.errors import InputError
+
+
+class Processes:
+    """All processes of the default group, or with ``together=False`` this one alone.
+
+    >>> Processes(False).sum(torch.tensor(2.0)).item()
+    2.0
+    """
+
+    def __init__(self, together: bool) -> None:
+        self.together = together
+        if together and not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            raise InputError("distributed=True needs torch.distributed.init_process_group, called in each process")
+
+    def merge(self, states: dict) -> dict:
+        """States that have a `merge`, by name, merged over the processes in their order; a process may lack names."""
+        if not self.together:
+            return states
+        found: dict = {}
+        for part in self._gather(states):
+            for name, state in part.items():
+                found[name] = found[name].merge(state) if name in found else state
+        devices = {name: state.device for name, state in states.items()}
+        return {name: state.to(devices.get(name, "cpu")) for name, state in found.items()}
+
+    def sum(self, value: Tensor | None) -> Tensor | None:
+        """The sum of what the processes have; None counts as nothing."""
+        if not self.together:
+            return value
+        parts = [part for part in self._gather(value) if part is not None]
+        return reduce(torch.add, parts) if parts else None
+
+    def first(self, value):
+        """What the first process that has seen data found; ``None`` from the others."""
+        if not self.together:
+            return value
+        found = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(found, value)
+        return next((one for one in found if one is not None), None)
+
+    def _gather(self, value) -> list:
+        found = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(found, _cpu(value))
+        return found
+
+
+def _cpu(value):
+    if isinstance(value, dict):
+        return {name: _cpu(part) for name, part in value.items()}
+    return value if value is None else value.to("cpu")

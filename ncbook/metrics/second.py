@@ -1,0 +1,131 @@
+"""The second pass: what needs the final class means, summed over batches so that it streams and merges between processes."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ncbook.errors import InputError
+from ncbook.metrics.moments import ClassMoments
+from ncbook.metrics.projection import MeanSpan, project
+from ncbook.metrics.weak import group_moments
+
+
+@dataclass
+class Second:
+    """Sums over the samples of one split, each seen from its class mean. All but the two groups of moments are plain sums.
+
+    Make one with `empty` and `update` it batch by batch, or with `of` from all features at once, which reads less.
+    """
+
+    count: Tensor  # (C,) int64, samples seen of each class
+    whitened: Tensor  # (C,) float64
+    residual: Tensor | None  # (C, r) float64: 0 if these are the data that the means were made of
+    nearest: ClassMoments  # grouped by the nearest of the deciding means
+    far: Tensor  # (C,) int64, samples of each class nearest to another's mean
+    predicted: ClassMoments | None  # grouped by the network's decision; None where that is not known
+    confusion: Tensor | None  # (C, C) int64, samples of each class given each label by the network
+    disagree: Tensor | None  # (C,) int64, samples of each class whose nearest mean is not the network's decision
+    near: Tensor | None = None  # (N,) int64, the nearest mean of each sample, where all were given at once
+
+    @classmethod
+    def of(
+        cls,
+        features: Tensor,
+        labels: Tensor,
+        predicted: Tensor | None,
+        moments: ClassMoments,
+        span: MeanSpan | None,
+        centres: MeanSpan,
+        *,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+    ) -> "Second":
+        """All of it from checked features in memory; ``weight`` and ``bias`` predict where ``predicted`` (N,) is not given."""
+        head = {} if predicted is not None else {"weight": weight, "bias": bias}
+        seen = project(features, labels, moments, span, centres, **head)
+        predicted = seen.predicted if predicted is None else predicted
+        nearest = group_moments(features, seen.nearest, labels, moments)
+        groups = None
+        if predicted is not None:
+            same = torch.equal(predicted, seen.nearest)
+            groups = nearest if same else group_moments(features, predicted, labels, moments)
+        counts = _counts(labels, seen.nearest, predicted, moments.count.numel())
+        return cls(moments.count.cpu(), seen.whitened, None, nearest, counts[0], groups, *counts[1:], near=seen.nearest)
+
+    @classmethod
+    def empty(cls, moments: ClassMoments, span: MeanSpan | None, *, predictions: bool) -> "Second":
+        """Of no samples; with ``predictions`` each `update` must say what the network decided."""
+        classes, width = moments.mean.shape
+        device = moments.mean.device
+        groups = [ClassMoments.empty(classes, width, device=device) for _ in range(2)]
+        sums = torch.zeros(classes, dtype=torch.int64)
+        residual = torch.zeros(classes, 0 if span is None else span.rank, dtype=torch.float64, device=device)
+        confusion, disagree = (torch.zeros(classes, classes, dtype=torch.int64), sums.clone()) if predictions else (None, None)
+        whitened = torch.zeros(classes, dtype=torch.float64, device=device)
+        return cls(sums, whitened, residual, groups[0], sums.clone(), groups[1] if predictions else None, confusion, disagree)
+
+    def update(
+        self, features: Tensor, labels: Tensor, predicted: Tensor | None, moments: ClassMoments, span: MeanSpan | None, centres: MeanSpan
+    ) -> None:
+        """Add a batch of checked samples in place."""
+        seen = project(features, labels, moments, span, centres, residuals=True)
+        self.whitened += seen.whitened
+        self.residual += seen.residual
+        self.nearest.add(features, seen.nearest)
+        if self.predicted is not None:
+            self.predicted.add(features, predicted)
+        far, confusion, disagree = _counts(labels, seen.nearest, None if self.predicted is None else predicted, len(self.count))
+        self.count += labels.bincount(minlength=len(self.count))
+        self.far += far
+        if confusion is not None:
+            self.confusion += confusion
+            self.disagree += disagree
+
+    def merge(self, other: "Second") -> "Second":
+        """Both sets of samples together."""
+        pairs = ((mine, getattr(other, name)) for name, mine in vars(self).items())
+        return Second(*(a if a is None else a.merge(b) if isinstance(a, ClassMoments) else a + b for a, b in pairs))
+
+    @property
+    def device(self) -> torch.device:
+        return self.whitened.device
+
+    def to(self, device) -> "Second":
+        """The sums on another device; counts of samples stay on the CPU."""
+        moved = {name: getattr(self, name) for name in ("whitened", "residual", "nearest", "predicted")}
+        return replace(self, **{name: part if part is None else part.to(device) for name, part in moved.items()})
+
+    def check(self, moments: ClassMoments, *, where: str = "") -> None:
+        """Raise `InputError` if these are not the samples that ``moments`` were made of: other counts, or other means.
+
+        The class residual sums are compared with the spread of the class, and with what another order of summation does to float32 features.
+        """
+        check_same_data(self.count, self.whitened, self.residual, moments, where=where)
+
+
+def check_same_data(count: Tensor, whitened: Tensor, residual: Tensor, moments: ClassMoments, *, where: str = "") -> None:
+    """See `Second.check`."""
+    remedy = "both passes must read the same data, without random augmentation, dropout or a subset drawn anew"
+    first = moments.count.to(count.device)
+    if not torch.equal(count, first):
+        c = int((count != first).nonzero()[0])
+        raise InputError(f"{where}the second pass saw {int(count[c])} samples of class {c}, the first {int(first[c])}; {remedy}")
+    n = first.clamp_min(1).to(residual.device)
+    offset = residual.norm(dim=1) / n  # of the mean, where the spread of the class means is 1
+    spread = (whitened / n).clamp_min(0).sqrt()
+    # features of size |h| stored in float32, or made again in batches of another size, differ by about 1e-6 |h|
+    size = moments.mean.norm(dim=1).max() / moments.centred().norm(dim=1).max()
+    if bool((offset > 1e-3 * spread + 1e-4 * (1 + size) + 1e-3 / n).any() & (whitened.isfinite().all())):
+        c = int((offset - 1e-3 * spread).argmax())
+        raise InputError(f"{where}the features of class {c} have another mean in the second pass than in the first; {remedy}")
+
+
+def _counts(labels: Tensor, nearest: Tensor, predicted: Tensor | None, classes: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def per_class(flags: Tensor) -> Tensor:
+        return labels[flags].bincount(minlength=classes)
+
+    if predicted is None:
+        return per_class(nearest != labels), None, None
+    table = torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes)
+    return per_class(nearest != labels), table, per_class(predicted != nearest)

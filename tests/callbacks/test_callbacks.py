@@ -1,0 +1,204 @@
+"""Callbacks in the frameworks' own loops, on the handwritten digits of scikit-learn; each is skipped where its framework is missing."""
+
+import math
+import os
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import ncbook.torchvision_compat  # noqa: F401
+from ncbook.callbacks import log_collapse
+from ncbook.metrics import ClassMeans, Collapse, collapse_table, measure
+
+KEYS = {"nc1", "variance_ratio", "cdnv", "nc2_equinorm", "nc3_self_duality", "nc4_ncc_mismatch", "ncc_error", "error", "weak_nearest_mean"}
+pytestmark = pytest.mark.filterwarnings("ignore")  # the frameworks' own
+
+
+@pytest.fixture(scope="module")
+def digits():
+    x, y = load_digits(return_X_y=True)
+    x, y = torch.tensor(x / 16, dtype=torch.float32), torch.tensor(y)
+    return TensorDataset(x[:1200], y[:1200]), TensorDataset(x[1200:], y[1200:])
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+
+
+def test_a_plain_loop(digits):
+    logged = {}
+    model = network()
+    found = log_collapse(logged.update, model, *(DataLoader(split, 100) for split in digits))
+    assert found == logged and {f"collapse/{split}/{key}" for split in ("train", "test") for key in KEYS} <= set(logged)
+    wanted = measure(model, digits[0]).iloc[0]  # a data set in the place of a loader
+    assert logged["collapse/train/nc1"] == pytest.approx(wanted["nc1"], rel=1e-6)
+
+
+@pytest.fixture
+def lightning():
+    module = pytest.importorskip("lightning.pytorch", reason="lightning is not installed")
+
+    class Classifier(module.LightningModule):
+        """Carries the metric objects as torchmetrics users do, and logs them."""
+
+        def __init__(self, train):
+            super().__init__()
+            self.net = network()
+            self.means = ClassMeans(10, 32, head=self.net[2], only="variance_ratio")
+            self.data = train
+
+        def forward(self, x):
+            return self.net(x)
+
+        def training_step(self, batch, _):
+            x, y = batch
+            return nn.functional.cross_entropy(self(x), y)
+
+        def validation_step(self, batch, _):
+            x, y = batch
+            self.means(self.net[:2](x), y)
+            self.log("V", self.means)
+
+        def configure_optimizers(self):
+            return torch.optim.Adam(self.parameters(), 1e-3)
+
+    return module, Classifier
+
+
+def test_lightning(lightning, digits, tmp_path):
+    from ncbook.callbacks.lightning import CollapseCallback
+
+    pl, Classifier = lightning
+    train, val = (DataLoader(split, 100) for split in digits)
+    model = Classifier(train)
+    trainer = pl.Trainer(
+        max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        default_root_dir=tmp_path, callbacks=[CollapseCallback(train)], num_sanity_val_steps=2,
+    )  # fmt: skip
+    trainer.fit(model, DataLoader(digits[0], 100, shuffle=True), val)
+    logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    assert {f"collapse/{split}/{key}" for split in ("train", "val") for key in KEYS} <= set(logged)
+    wanted = measure(model, train, val)
+    for row, split in ((0, "train"), (1, "val")):
+        for key in KEYS:
+            assert logged[f"collapse/{split}/{key}"] == pytest.approx(wanted[key][row], rel=1e-4), (split, key)
+    assert logged["V"] == pytest.approx(wanted["variance_ratio"][1], rel=1e-4)  # self.log with the metric itself
+
+
+def test_lightning_in_bfloat16_and_without_enough_data(lightning, digits, tmp_path):
+    """A module cast to bfloat16 keeps float64 statistics, and validation data without all classes stop nothing."""
+    from ncbook.callbacks.lightning import CollapseCallback
+
+    pl, Classifier = lightning
+    few = torch.utils.data.Subset(digits[1], (digits[1].tensors[1] < 3).nonzero().flatten().tolist())
+    model = Classifier(None)
+    trainer = pl.Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        default_root_dir=tmp_path, callbacks=[CollapseCallback()], precision="bf16-true",
+    )  # fmt: skip
+    trainer.fit(model, DataLoader(digits[0], 100), DataLoader(few, 50))
+    assert model.means.packed.dtype == torch.float64
+    assert math.isnan(trainer.callback_metrics["V"]) and "collapse/val/nc1" not in trainer.callback_metrics
+
+
+def test_hugging_face_trainer(digits, tmp_path):
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    pytest.importorskip("accelerate", reason="accelerate is not installed")
+    from ncbook.callbacks.huggingface import CollapseCallback
+
+    class Images(torch.utils.data.Dataset):
+        def __init__(self, split):
+            self.x, self.y = split.tensors
+
+        def __len__(self):
+            return len(self.y)
+
+        def __getitem__(self, i):
+            return {"pixel_values": self.x[i].view(1, 8, 8), "labels": self.y[i]}
+
+    torch.manual_seed(0)
+    config = transformers.ViTConfig(
+        image_size=8, patch_size=4, num_channels=1, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        num_labels=10,
+    )  # fmt: skip
+    model = transformers.ViTForImageClassification(config)
+    logged = {}
+    arguments = transformers.TrainingArguments(
+        str(tmp_path), num_train_epochs=1, per_device_train_batch_size=100, per_device_eval_batch_size=100, report_to=[], use_cpu=True,
+        save_strategy="no", disable_tqdm=True,
+    )  # fmt: skip
+    callback = CollapseCallback(DataLoader(Images(digits[0]), 100), log=logged.update)
+    trainer = transformers.Trainer(model, arguments, train_dataset=Images(digits[0]), eval_dataset=Images(digits[1]), callbacks=[callback])
+    trainer.train()
+    metrics = trainer.evaluate()
+    assert {f"collapse/{split}/{key}" for split in ("train", "eval") for key in KEYS} <= set(metrics) & set(logged)
+    wanted = measure(model, Images(digits[0]), Images(digits[1]))
+    assert wanted["layer"][0] == "classifier"
+    assert metrics["collapse/eval/nc1"] == pytest.approx(wanted["nc1"][1], rel=1e-4)
+    assert any("collapse/eval/nc1" in entry for entry in trainer.state.log_history)
+
+
+def test_keras(digits):
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras", reason="keras is not installed")
+    from ncbook.callbacks.keras import CollapseCallback
+
+    (x, y), (x2, y2) = ([part.numpy() for part in split.tensors] for split in digits)
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(32, "relu"), keras.layers.Dense(10), keras.layers.Softmax()])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    history = model.fit(x, y, epochs=2, verbose=0, callbacks=[CollapseCallback(x, y, (x2, y2))]).history
+    assert {f"collapse/{split}/{key}" for split in ("train", "val") for key in KEYS} <= set(history)
+    hidden = model.layers[0]
+    kernel, bias = (keras.ops.convert_to_numpy(part) for part in (hidden.kernel, hidden.bias))
+    features = np.maximum(x @ kernel + bias, 0)
+    assert history["collapse/train/nc1"][-1] == pytest.approx(collapse_table((features, y))["nc1"][0], rel=1e-4)
+
+
+def test_timm(digits):
+    timm = pytest.importorskip("timm", reason="timm is not installed")
+    torch.manual_seed(0)
+    model = timm.create_model("resnet10t", num_classes=10, in_chans=1)
+    images = TensorDataset(nn.functional.interpolate(digits[0].tensors[0].view(-1, 1, 8, 8), 32)[:200], digits[0].tensors[1][:200])
+    table = measure(model, images)
+    assert table["layer"].tolist() == ["fc"] and table["nc3_self_duality"].notna().all()
+    distilled = timm.create_model("deit_tiny_distilled_patch16_224", num_classes=10, in_chans=1, img_size=32)
+    with pytest.raises(ValueError, match="'head', 'head_dist'"):
+        measure(distilled, images)
+    assert measure(distilled, images, head="head")["layer"].tolist() == ["head"]
+
+
+def test_sklearn_features(digits):
+    from sklearn.decomposition import PCA
+
+    (x, y), (x2, y2) = (split.tensors for split in digits)
+    pca = PCA(20).fit(x)
+    table = collapse_table((pca.transform(x), y.tolist()), (pca.transform(x2), y2.numpy()))
+    assert table["nc1"].between(0.01, 10).all() and (table["ncc_error"] < 0.2).all()
+
+
+def test_torchmetrics_habits(digits):
+    from torchmetrics import MetricCollection
+
+    x, y = digits[0].tensors
+    both = MetricCollection({"a": ClassMeans(10, 64), "b": ClassMeans(10, 64, weighting="sample")}, prefix="val/")
+    one = ClassMeans(10, 64, prefix="train/")
+    for part in zip(x.split(300), y.split(300), strict=True):
+        both.update(*part)
+        values = one(*part)
+    assert set(values) == set(one.compute()) and all(name.startswith("train/") for name in values)
+    found = both.compute()
+    assert all(name.startswith("val/") for name in found) and len(found) == 10
+    collapse = Collapse(one.moments(), only="nc1")
+    collapse.update(x, y)
+    assert collapse.compute().item() == pytest.approx(collapse_table((x, y))["nc1"][0], rel=1e-6)
+    matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    matplotlib.use("agg")
+    for metric, history in ((one, None), (one, [one.compute()] * 3), (collapse, None)):
+        figure, axes = metric.plot(history)
+        assert figure is not None and axes is not None
+        matplotlib.pyplot.close(figure)

@@ -1,0 +1,438 @@
+"""What people have at hand, by entry point: inputs that just work, and others that are refused in one sentence; the counts are printed."""
+
+import warnings
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from ncbook.errors import InputError
+from ncbook.metrics import (
+    ClassMeans,
+    ClassMoments,
+    Collapse,
+    alignment,
+    cdnv,
+    class_table,
+    collapse_table,
+    he_su_separation,
+    imbalance,
+    measure,
+    nc1,
+    nc2_equiangularity,
+    nc2_equinorm,
+    nc2_max_angle,
+    nc3_self_duality,
+    negativity,
+    variance_ratio,
+    vci,
+)
+
+counts = Counter()
+LABELS = np.arange(60) % 3
+H = (np.random.default_rng(0).normal(size=(60, 4)) + 3 * np.eye(3, 4)[LABELS]).round(1)  # exact in float32 up to a rounding
+
+
+def means(features, labels):
+    metric = ClassMeans(3, 4)
+    metric.update(features, labels)
+    return metric.compute()["variance_ratio"]
+
+
+def second(features, labels):
+    metric = Collapse(ClassMoments.from_features(H, LABELS))
+    metric.update(features, labels)
+    return metric.compute()["nc1"]
+
+
+ENTRIES = {
+    "collapse_table": lambda f, y: torch.tensor(collapse_table((f, y))["nc1"][0]),
+    "class_table": lambda f, y: torch.tensor(class_table((f, y))["nc1"].mean()),
+    "ClassMoments": lambda f, y: ClassMoments.from_features(f, y).within(),
+    "variance_ratio": variance_ratio,
+    "cdnv": cdnv,
+    "nc1": nc1,
+    "he_su_separation": he_su_separation,
+    "vci": vci,
+    "nc2_equinorm": nc2_equinorm,
+    "nc2_equiangularity": nc2_equiangularity,
+    "nc2_max_angle": nc2_max_angle,
+    "nc3_self_duality": lambda f, y: nc3_self_duality(np.eye(3, 4), f, y),
+    "ClassMeans": means,
+    "Collapse": second,
+}
+
+
+def memory_mapped(path):
+    np.save(path / "h.npy", H)
+    return np.load(path / "h.npy", mmap_mode="r"), LABELS
+
+
+FRIENDLY = {
+    "NumPy": lambda path: (H, LABELS),
+    "lists": lambda path: (H.tolist(), LABELS.tolist()),
+    "a list of tensors": lambda path: (list(torch.tensor(H)), list(torch.tensor(LABELS))),
+    "pandas": lambda path: (pd.DataFrame(H), pd.Series(LABELS)),
+    "negative strides": lambda path: (H[::-1][::-1], LABELS[::-1].copy()[::-1]),
+    "big-endian": lambda path: (H.astype(">f8"), LABELS.astype(">i4")),
+    "every second column": lambda path: (np.repeat(H, 2, axis=1)[:, ::2], LABELS),
+    "transposed": lambda path: (torch.tensor(H.T.copy()).T, torch.tensor(LABELS)),
+    "read-only": lambda path: (np.frombuffer(H.tobytes()).reshape(H.shape), LABELS),
+    "memory-mapped": memory_mapped,
+    "requires a gradient": lambda path: (torch.tensor(H, requires_grad=True), torch.tensor(LABELS)),
+    "float32": lambda path: (H.astype(np.float32), LABELS.astype(np.uint8)),
+    "long double": lambda path: (H.astype(np.longdouble), LABELS.astype(np.uint64)),
+    "integers": lambda path: ((10 * H).round().astype(np.int64), LABELS.astype(np.int16)),
+    "unsigned integers": lambda path: ((10 * H).round().astype(np.int64) + 100, LABELS.astype(np.uint16)),
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("kind", FRIENDLY)
+def test_it_just_works(kind, entry, tmp_path):
+    features, labels = FRIENDLY[kind](tmp_path)
+    if entry == "ClassMoments" and "integers" in kind or entry == "Collapse" and "integers" in kind:
+        return  # in units of their own
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = float(ENTRIES[entry](features, labels))
+    assert found == pytest.approx(float(ENTRIES[entry](torch.tensor(H), torch.tensor(LABELS))), rel=1e-5)
+    counts["friendly"] += 1
+
+
+def sparse():
+    return torch.tensor(H).to_sparse(), LABELS
+
+
+HOSTILE = {
+    "string labels": (lambda: (H, np.array(list("abc"))[LABELS]), "factorize"),
+    "labels as objects": (lambda: (H, LABELS.astype(object)), "must be numbers"),
+    "dates": (lambda: (H.astype("datetime64[s]"), LABELS), "must be numbers"),
+    "rows of unequal length": (lambda: ([[1.0, 2.0], [3.0]], [0, 1]), "rows of one length"),
+    "tensors of unequal length": (lambda: ([torch.ones(2), torch.ones(3)], [0, 1]), "one shape"),
+    "a sparse tensor": (sparse, "sparse"),
+    "a sparse matrix": (lambda: (pytest.importorskip("scipy.sparse").csr_matrix(H), LABELS), "toarray"),
+    "None": (lambda: (None, LABELS), "must be numbers"),
+    "a generator": (lambda: ((row for row in H), LABELS), "must be numbers"),
+    "labels that are fractions": (lambda: (H, LABELS + 0.5), "integers"),
+    "NaN": (lambda: (np.where(H > 2, np.nan, H), LABELS), "NaN"),
+    "one column": (lambda: (H[:, 0], LABELS), "flatten"),
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_one_sentence(kind, entry):
+    make, says = HOSTILE[kind]
+    with pytest.raises(InputError, match=says) as caught:
+        ENTRIES[entry](*make())
+    assert "\n" not in str(caught.value)
+    counts["hostile"] += 1
+
+
+def test_moments_stand_for_features():
+    moments = ClassMoments.from_features(H, LABELS)
+    for name in ("variance_ratio", "cdnv", "nc2_equinorm", "nc2_equiangularity", "nc2_max_angle"):
+        assert float(ENTRIES[name](moments, None)) == pytest.approx(float(ENTRIES[name](H, LABELS)), rel=1e-12)
+    for function in (nc1, he_su_separation, vci):
+        with pytest.raises(InputError, match="not moments"):
+            function(moments, LABELS)
+    with pytest.raises(InputError, match="alone"):
+        variance_ratio(H)
+
+
+OPTIONS = [
+    (lambda: ClassMeans(3, 4, weighting="clas"), "did you mean 'class'"),
+    (lambda: ClassMeans(3, 4, weight=np.eye(3)), r"shape \(3, 3\)"),
+    (lambda: ClassMeans(3, 4, only="nc5"), "unknown value"),
+    (lambda: ClassMeans(3, 4, head=nn.ReLU()), "no weight"),
+    (lambda: Collapse(ClassMoments.from_features(H, LABELS), weighting="clas"), "did you mean 'class'"),
+    (lambda: Collapse(ClassMoments.from_features(H, LABELS), weight=np.eye(4)), r"shape \(4, 4\)"),
+    (lambda: Collapse(ClassMoments.from_features(H, LABELS), bias=np.zeros(3)), "needs its weight"),
+    (lambda: Collapse(H), "moments of the first pass"),
+    (lambda: variance_ratio(H, LABELS, weighting="clas"), "did you mean 'class'"),
+    (lambda: nc1(H, LABELS, weighting="clas"), "did you mean 'class'"),
+    (lambda: nc2_equinorm(np.ones(3)), "shape"),
+    (lambda: nc3_self_duality(np.eye(3), np.ones((3, 4))), "same shape"),
+    (lambda: negativity(torch.full((3, 3), torch.nan)), "finite"),
+    (lambda: imbalance(torch.full((3, 3), torch.nan), torch.eye(3)), "finite"),
+    (lambda: imbalance(torch.eye(3), torch.full((3, 3), torch.inf)), "finite"),
+    (lambda: alignment(H, LABELS, np.ones((3, 5))), "shape"),
+]
+
+
+@pytest.mark.parametrize("call, says", OPTIONS)
+def test_options_are_checked_at_once(call, says):
+    with pytest.raises(InputError, match=says) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    counts["hostile"] += 1
+
+
+# --- networks, loaders, batches, outputs --------------------------------------------------------------------------------------------------
+
+X, Y = torch.tensor(H, dtype=torch.float32), torch.tensor(LABELS)
+
+
+class Net(nn.Module):
+    def __init__(self, end=None, call=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.fc = nn.Linear(4, 5), nn.Linear(5, 3)
+        self.end, self.call = end or (lambda out: out), call or (lambda net, h: net.fc(h))
+
+    def forward(self, x):
+        return self.end(self.call(self, torch.relu(self.body(x))))
+
+
+class Named(nn.Module):
+    """What Hugging Face networks do."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = Net()
+
+    def forward(self, input_values, attention_mask=None):
+        class Output(dict):
+            @property
+            def logits(self):
+                return self["logits"]
+
+        return Output(logits=self.net(input_values), hidden=None)
+
+
+class Pixels(nn.Module):
+    """A 1 x 1 convolution as classifier, before the pooling."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = Net()
+        self.conv = nn.Conv2d(5, 3, 1)
+        with torch.no_grad():
+            self.conv.weight.copy_(self.net.fc.weight[:, :, None, None]), self.conv.bias.copy_(self.net.fc.bias)
+
+    def forward(self, x):
+        return self.conv(torch.relu(self.net.body(x))[:, :, None, None].expand(-1, -1, 2, 2)).mean((2, 3))
+
+
+class OneLogit(nn.Module):
+    """The difference of two scores."""
+
+    def __init__(self, flat):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.fc, self.flat = nn.Linear(4, 5), nn.Linear(5, 1), flat
+
+    def forward(self, x):
+        z = self.fc(torch.relu(self.body(x)))
+        return z[:, 0] if self.flat else z
+
+
+def compiled():
+    model = torch.compile(Net(), backend="eager")
+    model(X)
+    return model
+
+
+class Samples(torch.utils.data.Dataset):
+    def __len__(self):
+        return 60
+
+    def __getitem__(self, i):
+        return X[i], LABELS[i]
+
+
+FRIENDLY_NETWORKS = {
+    "pairs": (Net, lambda: [(X, Y)], {}),
+    "lists": (Net, lambda: [[X, Y]], {}),
+    "a loader": (Net, lambda: DataLoader(TensorDataset(X, Y), 7), {}),
+    "a data set": (Net, lambda: TensorDataset(X, Y), {}),
+    "a data set of one's own": (Net, Samples, {}),
+    "NumPy": (Net, lambda: [(H, LABELS)], {}),
+    "float64 inputs": (Net, lambda: [(X.double(), Y)], {}),
+    "list labels": (Net, lambda: [(X, LABELS.tolist())], {}),
+    "three parts": (Net, lambda: [(X, torch.arange(60), Y)], {"batch": lambda b: (b[0], b[2])}),
+    "a dict by name": (Named, lambda: [{"input_values": X, "attention_mask": None, "labels": Y}], {}),
+    "a dict with one input": (Net, lambda: [{"image": X, "label": Y}], {}),
+    "a dict of other names": (Net, lambda: [{"a": X, "b": Y}], {"batch": lambda b: (b["a"], b["b"])}),
+    "outputs as a tuple": (lambda: Net(lambda out: (out, None)), lambda: [(X, Y)], {}),
+    "outputs as a dict": (lambda: Net(lambda out: {"logits": out}), lambda: [(X, Y)], {}),
+    "outputs of another name": (lambda: Net(lambda out: {"s": out}), lambda: [(X, Y)], {"scores": lambda out: out["s"]}),
+    "fc(input=x)": (lambda: Net(call=lambda net, h: net.fc(input=h)), lambda: [(X, Y)], {}),
+    "a functional head": (
+        lambda: Net(call=lambda net, h: nn.functional.linear(h, net.fc.weight, net.fc.bias)),
+        lambda: [(X, Y)],
+        {"layer": "body", "pooling": lambda h, x: torch.relu(h), "head": "fc"},
+    ),
+    "a layer given itself": (Net, lambda: [(X, Y)], {"head": "itself"}),
+    "1 x 1 convolution": (Pixels, lambda: [(X, Y)], {}),
+    "compiled": (compiled, lambda: [(X, Y)], {}),
+    "data-parallel": (lambda: nn.DataParallel(Net()), lambda: [(X, Y)], {}),
+}
+
+
+@pytest.mark.parametrize("name", FRIENDLY_NETWORKS)
+def test_networks_that_just_work(name):
+    make, data, options = FRIENDLY_NETWORKS[name]
+    model = make()
+    if options.get("head") == "itself":
+        options = {"head": model.fc}
+    found = measure(model, data(), **options).iloc[0]
+    wanted = measure(Net(), [(X, Y)]).iloc[0]
+    for metric in ("variance_ratio", "nc1", "nc3_self_duality", "error", "nc4_ncc_mismatch", "nc2_equinorm_classifier"):
+        assert found[metric] == pytest.approx(wanted[metric], rel=1e-5), metric
+    counts["friendly"] += 1
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_one_logit(flat):
+    keep = Y < 2
+    model = OneLogit(flat)
+    row = measure(model, [(X[keep], Y[keep])]).iloc[0]
+    features = torch.relu(model.body(X[keep]))
+    weight, bias = torch.cat([-model.fc.weight, model.fc.weight]), torch.cat([-model.fc.bias, model.fc.bias])
+    wanted = collapse_table((features, Y[keep]), weight=weight.detach(), bias=bias.detach()).iloc[0]
+    for metric in ("nc1", "nc3_self_duality", "error", "nc4_ncc_mismatch"):
+        assert row[metric] == pytest.approx(wanted[metric], rel=1e-6), metric
+    counts["friendly"] += 1
+
+
+class Tokens(nn.Module):
+    """Sequences of different lengths; a named layer puts out (B, T, d)."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.fc = nn.Linear(4, 5), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.fc(self.embed(x).mean(1))
+
+
+def sequences():
+    return [(X[:30, None].expand(-1, 3, -1), Y[:30]), (X[30:, None].expand(-1, 5, -1), Y[30:])]
+
+
+def test_tokens():
+    with pytest.raises(InputError, match="train: layer embed has 15 dimensions in one batch and 25 in another.*pooling"):
+        measure(Tokens(), sequences(), layer="embed")
+    wanted = measure(Tokens(), sequences())["nc1"][0]
+    for pooling in ("mean", "cls", lambda h, x: h[:, -1]):
+        assert measure(Tokens(), sequences(), layer="embed", pooling=pooling)["nc1"][0] == pytest.approx(wanted, rel=1e-4)
+    counts["friendly"] += 3
+
+
+def scripted():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.script(nn.Sequential(nn.Linear(4, 3)))
+
+
+class Quantised(nn.Linear):
+    """As quantised linear layers do: the weight is a method."""
+
+    def __init__(self):
+        super().__init__(4, 3)
+        kept = self._parameters.pop("weight")
+        object.__setattr__(self, "weight", lambda: kept)
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.weight(), self.bias)
+
+
+HOSTILE_NETWORKS = [
+    (lambda: measure(Net(), None), "train must be a loader"),
+    (lambda: measure(Net(), 3), "train must be a loader"),
+    (lambda: measure(Net(), [(X, Y)], layer=[]), "names no layer"),
+    (lambda: measure(Net(), [(X, Y)], layer=nn.ReLU()), "no part of the network"),
+    (lambda: measure(Net(), [(X, Y)], head=nn.Linear(5, 3)), "no part of the network"),
+    (lambda: measure(Net(), [(X, Y)], head="classifier"), "unknown head"),
+    (lambda: measure(Net(), [(X, Y)], head=(np.eye(3), None)), "needs layer="),
+    (lambda: measure(Net(), [(X, Y)], layer="body", head=(np.eye(3), np.zeros(3))), "layer body: .*shape"),
+    (lambda: measure(Net(), [(X, Y)], pooling="max"), "unknown pooling"),
+    (lambda: measure(Net(), [(X, Y)], weighting="clas"), "did you mean 'class'"),
+    (lambda: measure(scripted(), [(X, Y)]), "scripted"),
+    (lambda: measure(nn.Sequential(Quantised()), [(X, Y)]), "quantised"),
+    (lambda: measure(lambda x: x, [(X, Y)]), "torch.nn.Module"),
+    (lambda: measure(Net(), [(X, torch.arange(60), Y)]), "of 3 parts say which"),
+    (lambda: measure(Net(), [{"a": X, "b": Y}]), "no one entry of labels"),
+    (lambda: measure(Net(), [(X, Y)], batch=lambda b: b[0]), "batch= must"),
+    (lambda: measure(Net(lambda out: {"s": out}), [(X, Y)]), "scores=lambda"),
+    (lambda: measure(Net(lambda out: (out, out)), [(X, Y)]), "scores=lambda"),
+    (lambda: measure(Net(), [(X, np.array(list("abc"))[LABELS])]), "train: .*factorize"),
+    (lambda: measure(Net(), [(X, Y)], [(X, Y + 1)]), "test: labels must be in 0..2"),
+    (lambda: measure(Net(), [(X, Y[:-1])]), "train: 60 samples but 59 labels"),
+]
+
+
+@pytest.mark.parametrize("call, says", HOSTILE_NETWORKS)
+def test_networks_in_one_sentence(call, says):
+    with pytest.raises(InputError, match=says) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    counts["hostile"] += 1
+
+
+# --- long-tailed data ---------------------------------------------------------------------------------------------------------------------
+
+AFFECTED = {"variance_ratio", "nc1", "cdnv", "he_su_separation"}
+OF_MEANS = {"rank", "nc2_equinorm", "nc2_equiangularity", "nc2_max_angle", "nc3_self_duality", "variance_ratio_train_means", "v_confused"}
+
+
+@pytest.mark.parametrize("left, says", [(1, "only one of class 2"), (0, "no samples of class 2")])
+@pytest.mark.parametrize("memory", [2e9, 0])
+def test_a_test_set_that_lacks_a_class_keeps_the_rest_of_its_row(left, says, memory):
+    rows = torch.cat([torch.arange(60)[Y < 2], torch.arange(60)[Y == 2][:left]])
+    head = {"weight": np.eye(3, 4), "bias": np.zeros(3)}
+    whole = collapse_table((H, LABELS), (H, LABELS), **head).iloc[1]
+    with pytest.warns(UserWarning, match=f"test: {says}; what needs them is NaN") as caught:
+        row = collapse_table((H, LABELS), (H[rows], LABELS[rows]), **head).iloc[1]
+    assert len(caught) == 1
+    missing = set(row.index[row.isna()]) - set(whole.index[whole.isna()])
+    assert missing == (AFFECTED if left else AFFECTED | OF_MEANS)
+    with pytest.raises(InputError, match="class 2"):
+        collapse_table((H, LABELS), (H[rows], LABELS[rows]), strict=True)
+    with pytest.warns(UserWarning, match=f"test, layer fc: {says}"):
+        row = measure(Net(), [(X, Y)], [(X[rows], Y[rows])], memory=memory).iloc[1]
+    assert row["nc1"] != row["nc1"] and row["error"] == row["error"] and row["ncc_error"] == row["ncc_error"]
+    with pytest.warns(UserWarning, match="class 2"):
+        table = class_table((H, LABELS), (H[rows], LABELS[rows])).tail(3)
+    assert table["ncc_error"].isna().tolist() == [False, False, not left]
+
+
+def test_a_metric_object_that_lacks_a_class_warns():
+    metric = ClassMeans(3, 4)
+    metric.update(H[LABELS < 2], LABELS[LABELS < 2])
+    with pytest.warns(UserWarning, match="no samples of class 2"):
+        assert all(value.isnan() for value in metric.compute().values())
+    with pytest.warns(UserWarning, match="no samples of class 2"):
+        collapse = Collapse(metric.moments())
+    collapse.update(H[LABELS < 2], LABELS[LABELS < 2])
+    assert collapse.compute()["nc1"].isnan()
+
+
+@pytest.mark.parametrize("cast", [lambda m: m.float(), lambda m: m.half(), lambda m: m.bfloat16(), lambda m: m.to(torch.float32)])
+def test_a_parent_that_is_cast_keeps_the_state_in_float64(cast):
+    class Parent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.metric = nn.Linear(4, 3), ClassMeans(3, 4)
+
+    parent = cast(Parent())
+    parent.metric.update(H, LABELS)
+    cast(parent)
+    assert parent.metric.packed.dtype == torch.float64
+    assert parent.metric.compute()["variance_ratio"].item() == pytest.approx(variance_ratio(H, LABELS).item(), rel=1e-12)
+
+
+def test_the_counts(capsys):
+    """Last, when the whole file has run."""
+    if len(counts) < 2:
+        pytest.skip("only a part of the tables was run")
+    with capsys.disabled():
+        print(f"\nmetrics: {counts['friendly']} friendly inputs taken, {counts['hostile']} hostile ones refused in one sentence")
