@@ -227,11 +227,11 @@ def _chunk_moments(part: Tensor, index: Tensor, count: Tensor, shift: Tensor) ->
 
 
 def blocks(features: Tensor, *, beside: int = 0) -> Iterator[slice]:
-    """Slices of rows: about 1 MB of them stays in a processor's cache; a GPU wants fewer and larger launches.
+    """Slices of rows: a few MB of them stay in a processor's cache; a GPU wants fewer and larger launches.
 
     ``beside`` is how many more numbers a row's results have, where these are many.
     """
-    size = 2**18 if features.device.type == "cpu" else 2**25
+    size = 2**20 if features.device.type == "cpu" else 2**25
     rows = max(8, size // max(features.shape[1], beside))
     return (slice(start, start + rows) for start in range(0, len(features), rows))
 

@@ -64,92 +64,110 @@ class Projected(NamedTuple):
     residual: Tensor | None  # (C, r) float64, sum over each class of the whitened differences: 0 where the means are those of the features
 
 
-def project(
-    features: Tensor,
-    labels: Tensor,
-    moments: ClassMoments,
-    span: "MeanSpan | None",
-    centres: MeanSpan,
-    *,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    residuals: bool = False,
-) -> Projected:
-    """One pass over checked features: each seen from the mean of its class, in the span of the means and by the head.
+def project(features: Tensor, labels: Tensor, moments: ClassMoments, span: MeanSpan | None, centres: MeanSpan, **head) -> Projected:
+    """One pass over checked features, by a `Projector` made for it."""
+    return Projector(moments, span, centres, compute_dtype(features), **head)(features, labels)
 
-    ``moments`` are of these features and labels, ``span`` is theirs (None: nothing is whitened), ``centres`` is that of the means which decide
-    (the training set's), ``weight`` (C, d) and ``bias`` (C,) are the head. ``residuals`` are asked for where the moments may be of other data. Means and scores are compared as *differences* from those at the
-    sample's own class mean, so they stay right when the spread is 1e-5 of the distances.
+
+class Projector:
+    """The second pass: each sample seen from the mean of its class, in the span of the means and by the head.
+
+    ``moments`` are of the samples' own data, ``span`` is theirs (None: nothing is whitened), ``centres`` is that of the means which decide (the
+    training set's), ``weight`` (C, d) and ``bias`` (C,) are the head. ``residuals`` are asked for where the moments may be of other data. Means
+    and scores are compared as *differences* from those at the sample's own class mean, so they stay right when the spread is 1e-5 of the
+    distances. What it is made of is worked out once, for all batches.
     """
-    device, dtype, classes = features.device, compute_dtype(features), moments.count.numel()
-    labels = labels.to(device)
-    shift = moments.mean.to(dtype)  # (C, d), rounded ...
-    rounding = shift.double() - moments.mean  # ... and by how much, to be put back after the projection
-    unit = centres.variance.sum().sqrt()  # distances in units of the means' spread, far from underflow
-    whiten = [] if span is None else [span.basis / span.variance.sqrt()]  # (d, r)
-    shared = span is centres
-    maps = whiten + ([] if shared else [centres.basis / unit])
-    if weight is not None:
-        _check_width(weight, features.shape[1])
-        weight = weight.to(device, torch.float64)
-        maps.append(weight.T)
-    maps = torch.cat(maps, dim=1)  # (d, m)
-    back = (rounding @ maps).to(dtype)  # (C, m)
-    maps = maps.T.to(dtype).contiguous()  # (m, d): products with few columns run fastest with the short side first
-    points = centres.coordinates / unit  # (C, r')
-    own = (moments.mean - centres.centre) @ centres.basis / unit  # (C, r')
-    # |m_y - mu_k|^2 in the span; what lies outside is the same for all k.
-    exact_gap = squared_distances(own, points)  # (C, C)
-    gap = exact_gap.to(dtype)
-    towards = 2 * (points * span.variance.sqrt() / unit if shared else points).T.to(dtype)  # (r', C)
-    if weight is not None:
-        exact_scores = shift.double() @ weight.T + (0 if bias is None else bias.to(device, torch.float64))  # (C, C), at the means
-        scores = (exact_scores - exact_scores.amax(1, keepdim=True)).to(dtype)
 
-    rank = 0 if span is None else span.rank
-    first = 0 if shared else rank
-    last = len(maps) if weight is None else len(maps) - classes  # where the head's rows begin
-    whitened = torch.zeros(classes, dtype=torch.float64, device=device)
-    residual = torch.zeros(classes, rank, dtype=torch.float64, device=device) if residuals else None
-    at_mean = [exact_gap.argmin(1), None if weight is None else exact_scores.argmax(1)]  # (C,) what is decided at the class mean, and around it
-    nearest, predicted = (None if place is None else place[labels] for place in at_mean)
-    wide = len(maps) > 64
-    if wide:  # most samples lie so near to their mean that nothing can be decided otherwise: they need no product with all classes
-        reach = _radius(exact_gap) * unit - rounding.norm(dim=1)
-        sure = [reach, None if weight is None else _margin(exact_scores, weight)]
-    with torch.no_grad(), exact_matmul(device):
-        for rows, values in differences(features, labels, shift, beside=len(maps)):
-            at = labels[rows]
-            norm = torch.linalg.vector_norm(values, dim=1).double() * 1.001 if wide else None
-            if not wide:
-                seen = (maps @ values.T).T.contiguous()  # (n, m), rows in one piece for what follows
-                seen += back.index_select(0, at)
-                inside = seen[:, first:last]
-            elif rank:
-                seen = (values @ maps[:rank].T).add_(back[:, :rank].index_select(0, at))
-            if rank:
-                add_rows(whitened, at, squared_norm(seen[:, :rank]))
-                if residuals:
-                    add_rows(residual, at, seen[:, :rank].double())
-            if not wide:
-                nearest[rows] = torch.addmm(gap.index_select(0, at), inside, towards, alpha=-1).argmin(1)
-                if weight is not None:
-                    predicted[rows] = seen[:, last:].add_(scores.index_select(0, at)).argmax(1)
-                continue
-            open_ = (norm >= sure[0][at]).nonzero().flatten()
-            if len(open_):
-                of = at[open_]
-                inside = seen[open_] if shared else (values[open_] @ maps[first:last].T).add_(back[of, first:last])
-                nearest[rows.start + open_] = torch.addmm(gap.index_select(0, of), inside, towards, alpha=-1).argmin(1)
-            if weight is not None:
-                open_ = (norm >= sure[1][at]).nonzero().flatten()
-                if len(open_):
-                    of = at[open_]
-                    seen_by_head = (values[open_] @ maps[last:].T).add_(back[of, last:])
-                    predicted[rows.start + open_] = seen_by_head.add_(scores.index_select(0, of)).argmax(1)
-    if span is None:
-        whitened.fill_(torch.nan)
-    return Projected(whitened, nearest.cpu(), None if weight is None else predicted.cpu(), residual)
+    def __init__(
+        self,
+        moments: ClassMoments,
+        span: MeanSpan | None,
+        centres: MeanSpan,
+        dtype: torch.dtype,
+        *,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        residuals: bool = False,
+    ) -> None:
+        device, self.dtype, self.classes = moments.device, dtype, moments.count.numel()
+        self.whitens, self.has_head, self.residuals = span is not None, weight is not None, residuals
+        self.shift = moments.mean.to(dtype)  # (C, d), rounded ...
+        rounding = self.shift.double() - moments.mean  # ... and by how much, to be put back after the projection
+        unit = centres.variance.sum().sqrt()  # distances in units of the means' spread, far from underflow
+        maps = [] if span is None else [span.basis / span.variance.sqrt()]  # (d, r)
+        self.shared = span is centres
+        maps += [] if self.shared else [centres.basis / unit]
+        if weight is not None:
+            _check_width(weight, self.shift.shape[1])
+            weight = weight.to(device, torch.float64)
+            maps.append(weight.T)
+        maps = torch.cat(maps, dim=1)  # (d, m)
+        self.back = (rounding @ maps).to(dtype)  # (C, m)
+        self.maps = maps.T.to(dtype).contiguous()  # (m, d): products with few columns run fastest with the short side first
+        points = centres.coordinates / unit  # (C, r')
+        own = (moments.mean - centres.centre) @ centres.basis / unit  # (C, r')
+        # |m_y - mu_k|^2 in the span; what lies outside is the same for all k.
+        gap = squared_distances(own, points)  # (C, C)
+        self.gap = gap.to(dtype)
+        self.towards = 2 * (points * span.variance.sqrt() / unit if self.shared else points).T.to(dtype)  # (r', C)
+        self.rank = 0 if span is None else span.rank
+        self.first = 0 if self.shared else self.rank
+        self.last = len(self.maps) - (0 if weight is None else self.classes)  # where the head's rows begin
+        self.at_mean = [gap.argmin(1), None]  # (C,) what is decided at the class mean, and around it
+        self.wide = len(self.maps) > 64
+        if self.wide:  # most samples lie so near to their mean that nothing can be decided otherwise: they need no product with all classes
+            self.sure = [_radius(gap) * unit - rounding.norm(dim=1), None]
+        if weight is not None:
+            scores = self.shift.double() @ weight.T + (0 if bias is None else bias.to(device, torch.float64))  # (C, C), at the means
+            self.scores = (scores - scores.amax(1, keepdim=True)).to(dtype)
+            self.at_mean[1] = scores.argmax(1)
+            if self.wide:
+                self.sure[1] = _margin(scores, weight)
+
+    def __call__(self, features: Tensor, labels: Tensor) -> Projected:
+        """One pass over checked features (N, d) with their labels (N,)."""
+        device = features.device
+        labels = labels.to(device)
+        whitened = torch.zeros(self.classes, dtype=torch.float64, device=device)
+        residual = torch.zeros(self.classes, self.rank, dtype=torch.float64, device=device) if self.residuals else None
+        nearest, predicted = (None if place is None else place[labels] for place in self.at_mean)
+        with torch.no_grad(), exact_matmul(device):
+            for rows, values in differences(features, labels, self.shift, beside=len(self.maps)):
+                at = labels[rows]
+                if self.wide:
+                    seen = self._decide_open(values, at, rows.start, nearest, predicted)
+                else:
+                    seen = (self.maps @ values.T).T.contiguous()  # (n, m), rows in one piece for what follows
+                    seen += self.back.index_select(0, at)
+                    inside = seen[:, self.first : self.last]
+                    nearest[rows] = torch.addmm(self.gap.index_select(0, at), inside, self.towards, alpha=-1).argmin(1)
+                    if predicted is not None:
+                        predicted[rows] = seen[:, self.last :].add(self.scores.index_select(0, at)).argmax(1)
+                if self.rank:
+                    add_rows(whitened, at, squared_norm(seen[:, : self.rank]))
+                    if residual is not None:
+                        add_rows(residual, at, seen[:, : self.rank].double())
+        if not self.whitens:
+            whitened.fill_(torch.nan)
+        return Projected(whitened, nearest.cpu(), None if predicted is None else predicted.cpu(), residual)
+
+    def _decide_open(self, values: Tensor, at: Tensor, start: int, nearest: Tensor, predicted: Tensor | None) -> Tensor | None:
+        """Decide in place the samples of a block that some boundary is near; the whitened coordinates (n, r) of all of them."""
+        rank, first, last = self.rank, self.first, self.last
+        seen = (values @ self.maps[:rank].T).add_(self.back[:, :rank].index_select(0, at)) if rank else None
+        norm = torch.linalg.vector_norm(values, dim=1).double() * 1.001  # over what rounding can do
+        rows = (norm >= self.sure[0][at]).nonzero().flatten()
+        if len(rows):
+            of = at[rows]
+            inside = seen[rows] if self.shared else (values[rows] @ self.maps[first:last].T).add_(self.back[of, first:last])
+            nearest[start + rows] = torch.addmm(self.gap.index_select(0, of), inside, self.towards, alpha=-1).argmin(1)
+        if predicted is not None:
+            rows = (norm >= self.sure[1][at]).nonzero().flatten()
+            if len(rows):
+                of = at[rows]
+                by_head = (values[rows] @ self.maps[last:].T).add_(self.back[of, last:])
+                predicted[start + rows] = by_head.add_(self.scores.index_select(0, of)).argmax(1)
+        return seen
 
 
 def _radius(gap: Tensor) -> Tensor:

@@ -1,13 +1,14 @@
 """The second pass: what needs the final class means, summed over batches so that it streams and merges between processes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
 
 from ncbook.errors import InputError
+from ncbook.metrics.inputs import compute_dtype
 from ncbook.metrics.moments import ClassMoments
-from ncbook.metrics.projection import MeanSpan, project
+from ncbook.metrics.projection import MeanSpan, Projector, project
 from ncbook.metrics.weak import group_moments
 
 
@@ -27,6 +28,7 @@ class Second:
     confusion: Tensor | None  # (C, C) int64, samples of each class given each label by the network
     disagree: Tensor | None  # (C,) int64, samples of each class whose nearest mean is not the network's decision
     near: Tensor | None = None  # (N,) int64, the nearest mean of each sample, where all were given at once
+    projector: Projector | None = field(default=None, repr=False)  # of the last batch, for the next
 
     @classmethod
     def of(
@@ -69,7 +71,9 @@ class Second:
         self, features: Tensor, labels: Tensor, predicted: Tensor | None, moments: ClassMoments, span: MeanSpan | None, centres: MeanSpan
     ) -> None:
         """Add a batch of checked samples in place."""
-        seen = project(features, labels, moments, span, centres, residuals=True)
+        if self.projector is None or self.projector.dtype != compute_dtype(features):
+            self.projector = Projector(moments, span, centres, compute_dtype(features), residuals=True)
+        seen = self.projector(features, labels)
         self.whitened += seen.whitened
         self.residual += seen.residual
         self.nearest.add(features, seen.nearest)
@@ -84,7 +88,8 @@ class Second:
 
     def merge(self, other: "Second") -> "Second":
         """Both sets of samples together."""
-        pairs = ((mine, getattr(other, name)) for name, mine in vars(self).items())
+        sums = [f.name for f in fields(self) if f.name not in ("near", "projector")]
+        pairs = ((getattr(self, name), getattr(other, name)) for name in sums)
         return Second(*(a if a is None else a.merge(b) if isinstance(a, ClassMoments) else a + b for a, b in pairs))
 
     @property
@@ -94,7 +99,7 @@ class Second:
     def to(self, device) -> "Second":
         """The sums on another device; counts of samples stay on the CPU."""
         moved = {name: getattr(self, name) for name in ("whitened", "residual", "nearest", "predicted")}
-        return replace(self, **{name: part if part is None else part.to(device) for name, part in moved.items()})
+        return replace(self, projector=None, **{name: part if part is None else part.to(device) for name, part in moved.items()})
 
     def check(self, moments: ClassMoments, *, where: str = "") -> None:
         """Raise `InputError` if these are not the samples that ``moments`` were made of: other counts, or other means.

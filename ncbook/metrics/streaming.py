@@ -21,9 +21,9 @@ from torch import Tensor
 from ncbook.errors import InputError, unknown
 from ncbook.metrics.collapse import _cdnv, classifier_geometry, mean_geometry, nc1_from, nc3_self_duality, variance_ratio
 from ncbook.metrics.head import as_head, checked_head
-from ncbook.metrics.inputs import check_features, check_outputs
+from ncbook.metrics.inputs import check_features, check_outputs, compute_dtype
 from ncbook.metrics.moments import ClassMoments, check_weighting
-from ncbook.metrics.projection import MeanSpan, project
+from ncbook.metrics.projection import MeanSpan, Projector, predictions
 from ncbook.metrics.second import check_same_data
 from ncbook.metrics.weak import weak_nearest_mean
 
@@ -205,7 +205,7 @@ class Collapse(_Streamed):
         if not isinstance(moments, ClassMoments) or not isinstance(centres, ClassMoments | None):
             raise InputError("Collapse takes the moments of the first pass: ClassMeans.moments(), or ClassMoments.from_features(...)")
         self.weighting, self.centres = weighting, moments if centres is None else centres
-        self._moments = moments
+        self._moments, self._projector = moments, None
         self._usable(moments)  # for its warning
         present = bool((moments.count > 0).all()) and bool((self.centres.count > 0).all())
         self.span = MeanSpan.from_moments(moments, weighting=weighting) if present else None
@@ -233,13 +233,15 @@ class Collapse(_Streamed):
         if self.span is None:
             return
         features = features.to(self._moments.device)
-        predicted, head = None, {}
+        dtype = compute_dtype(features)
+        if self._projector is None or self._projector.dtype != dtype:
+            self._projector = Projector(self._moments, self.span, self.centre_span, dtype, residuals=True)
+        seen = self._projector(features, labels)
+        predicted = None
         if outputs is not None:
             predicted, _ = check_outputs(outputs, samples=len(labels), num_classes=classes)
-        elif self._head is not None:
-            head = dict(zip(("weight", "bias"), self._head.read(), strict=True))
-        seen = project(features, labels, self._moments, self.span, self.centre_span, residuals=True, **head)
-        predicted = seen.predicted if predicted is None else predicted
+        elif self._head is not None:  # read anew, for it may have been converted
+            predicted = predictions(features, *self._head.read()).cpu()
         self.whitened = self.whitened + seen.whitened.to(self.whitened.device)
         self.residual = self.residual + seen.residual.to(self.residual.device)
         _add(self.nearest, features, seen.nearest)
@@ -278,6 +280,7 @@ class Collapse(_Streamed):
     def _apply(self, fn, exclude_state=""):
         this = super()._apply(fn, exclude_state)
         device = fn(torch.zeros(1, device=self._moments.device)).device
+        self._projector = None
         self._moments, self.centres = self._moments.to(device), self.centres.to(device)
         if self.span is not None:
             self.span, self.centre_span = self.span.to(device), self.centre_span.to(device)
