@@ -64,8 +64,8 @@ def moved_name(module: str, name: str):
 
 
 class _Moved:
-    """Finds modules by their old names, and imports the new ones in their place. Before the other finders: a package under its old name is the
-    new one, in whose folder they would find its modules a second time."""
+    """Finds modules by their old names, and imports the new ones in their place. Before the other finders: a package under its old name is
+    the new one, in whose folder they would find its modules a second time."""
 
     @classmethod
     def find_spec(cls, name: str, path=None, target=None) -> ModuleSpec | None:

@@ -118,11 +118,12 @@ def jobs(choice: int | None = None, *, on: str | None = None) -> int:
 
 
 # What decides how a run rounds, in PyTorch's own kernels, in MKL and oneDNN below them, and in the BLAS below NumPy and SciPy.
+LIBRARIES = ("ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE")
 INSTRUCTION_SETS = {
-    "generic": {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "ONEDNN_MAX_CPU_ISA": "SSE41", "OPENBLAS_CORETYPE": "Nehalem"},
-    "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell"},
-    "avx512": {"ATEN_CPU_CAPABILITY": "avx512", "MKL_ENABLE_INSTRUCTIONS": "AVX512", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "OPENBLAS_CORETYPE": "SkylakeX"},
-}  # fmt: skip
+    "generic": ("default", "SSE4_2", "SSE41", "Nehalem"),
+    "avx2": ("avx2", "AVX2", "AVX2", "Haswell"),
+    "avx512": ("avx512", "AVX512", "AVX512_CORE", "SkylakeX"),
+}
 NEEDED = {
     "generic": {"sse4_2"},
     "avx2": {"avx2", "fma"},
@@ -143,7 +144,8 @@ def instruction_sets() -> list[str]:
 
 
 def instruction_set(choice: str | None = None) -> str:
-    """The instruction set that runs on a CPU are computed with: the choice, else ``INSTRUCTION_SET``, else ``"avx2"`` wherever a processor has it.
+    """The instruction set that runs on a CPU are computed with: the choice, else ``INSTRUCTION_SET``, else ``"avx2"`` wherever a processor
+    has it.
 
     Wider registers sum in another order, and training makes of the last digit another network. With one set for all, the tables of one
     machine are, digit for digit, those of the next.
@@ -159,4 +161,5 @@ def instruction_set(choice: str | None = None) -> str:
 
 def workers_environment(chosen: str) -> dict[str, str]:
     """The environment that a worker starts in: one thread, and the instruction set `chosen`. What it rounds to depends on nothing else."""
-    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1") | INSTRUCTION_SETS.get(chosen, {})
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    return one_thread | dict(zip(LIBRARIES, INSTRUCTION_SETS.get(chosen, ()), strict=False))  # nothing to choose: one thread only

@@ -29,7 +29,9 @@ class Checkout:
         """With all chapters, or with the ones named."""
         self.root = root
         shutil.copytree(BOOK / "book", root / "book", ignore=shutil.ignore_patterns("_build", ".ipynb_checkpoints"))
-        shutil.copytree(BOOK / CHAPTERS, root / CHAPTERS, ignore=lambda folder, names: [n for n in names if n.endswith(".py") or n == "__pycache__"])
+        shutil.copytree(
+            BOOK / CHAPTERS, root / CHAPTERS, ignore=lambda folder, names: [n for n in names if n.endswith(".py") or n == "__pycache__"]
+        )
         shutil.copy(BOOK / "_config.yml", root)
         for notebook in (root / "book" / "chapters").glob("*.ipynb"):
             if chapters is not None and notebook.stem not in chapters:

@@ -19,7 +19,12 @@ print(torch.backends.cpu.get_cpu_capability(), (x @ x.T).double().sum().item(), 
 
 def test_the_set_is_the_same_wherever_it_is_there(monkeypatch):
     monkeypatch.delenv("INSTRUCTION_SET", raising=False)
-    for known, chosen in ((["generic", "avx2", "avx512"], "avx2"), (["generic", "avx2"], "avx2"), (["generic"], "generic"), (["native"], "native")):
+    for known, chosen in (
+        (["generic", "avx2", "avx512"], "avx2"),
+        (["generic", "avx2"], "avx2"),
+        (["generic"], "generic"),
+        (["native"], "native"),
+    ):
         monkeypatch.setattr(settings, "instruction_sets", lambda known=known: known)
         assert settings.instruction_set() == chosen
 

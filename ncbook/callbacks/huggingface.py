@@ -12,9 +12,10 @@ from ncbook.metrics.network import measure
 class CollapseCallback(TrainerCallback):
     """Adds ``collapse/eval/nc1`` and the other columns of `measure` to the metrics of `Trainer.evaluate` and to ``state.log_history``.
 
-    ``train`` is a loader of training batches, for ``collapse/train/…`` and the training set's class means. The Trainer hands a callback no way
-    to its reporters, so ``log`` takes a function of the numbers for them, such as ``wandb.log``. Other ``options`` are those of `measure`; for
-    a head that reads tokens give ``head=`` and ``pooling=``. What cannot be measured makes a warning, never an end of training.
+    ``train`` is a loader of training batches, for ``collapse/train/…`` and the training set's class means. The Trainer hands a callback no
+    way to its reporters, so ``log`` takes a function of the numbers for them, such as ``wandb.log``. Other ``options`` are those of
+    `measure`; for a head that reads tokens give ``head=`` and ``pooling=``. What cannot be measured makes a warning, never an end of
+    training.
     """
 
     def __init__(self, train: Iterable | None = None, *, log: Callable | None = None, prefix: str = "collapse", **options) -> None:
@@ -23,7 +24,9 @@ class CollapseCallback(TrainerCallback):
 
     def on_evaluate(self, args, state, control, *, model=None, eval_dataloader=None, metrics=None, **kwargs):
         def measured() -> dict[str, float]:
-            data, names = ((eval_dataloader,), {"train": "eval"}) if self.train is None else ((self.train, eval_dataloader), {"test": "eval"})
+            data, names = (
+                ((eval_dataloader,), {"train": "eval"}) if self.train is None else ((self.train, eval_dataloader), {"test": "eval"})
+            )
             table = measure(model, *data, **{"distributed": args.world_size > 1, **self.options})
             return collapse_values(table, prefix=self.prefix, names=names)
 

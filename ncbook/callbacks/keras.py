@@ -15,9 +15,9 @@ from ncbook.metrics.table import collapse_table
 class CollapseCallback(keras.callbacks.Callback):
     """Adds ``collapse/train/nc1`` and the other columns of `collapse_table` to the logs of each epoch, for the data ``x`` and labels ``y``.
 
-    ``validation`` is ``(x, y)`` of a second split. The features are the input of the last dense layer, which must make the network's output, if
-    need be after a softmax; ``layer`` names another dense one. ``options`` are those of `collapse_table`. What cannot be measured makes a
-    warning: training goes on.
+    ``validation`` is ``(x, y)`` of a second split. The features are the input of the last dense layer, which must make the network's
+    output, if need be after a softmax; ``layer`` names another dense one. ``options`` are those of `collapse_table`. What cannot be
+    measured makes a warning: training goes on.
     """
 
     def __init__(

@@ -14,12 +14,13 @@ from ncbook.metrics.network import measure
 
 
 class CollapseCallback(Callback):
-    """Logs ``collapse/val/nc1`` and the other columns of `measure`; with ``train``, a loader without augmentation, also ``collapse/train/…``.
+    """Logs ``collapse/val/nc1`` and the other columns of `measure`; with ``train``, a loader without augmentation, also
+    ``collapse/train/…``.
 
     With ``train`` the nearest-mean metrics of the validation data use its class means. ``network`` is the attribute of the Lightning module
     that gives scores, by default the module itself. ``every_n_epochs`` counts epochs of training. Other ``options`` are those of `measure`
-    (``head``, ``layer``, ``batch``, ``scores``, …). Lightning's sanity check is left alone, and data that cannot be measured make a warning:
-    training is never stopped. Under DDP each process measures its shard.
+    (``head``, ``layer``, ``batch``, ``scores``, …). Lightning's sanity check is left alone, and data that cannot be measured make a
+    warning: training is never stopped. Under DDP each process measures its shard.
     """
 
     def __init__(

@@ -1,14 +1,14 @@
 """One folder a chapter, and what the others ask of them: their claims and their profiles. Imports no torch.
 
-- ``experiment.py``: functions ``experiment(**parameters, device)`` that return a tidy table of one run; ``grid(**chapter_parameters)`` says which
-  to run (see `ncbook.runs.grid.expand`); ``TABLES`` names the tables; ``UNDEFINED``, where it is there, the columns (or patterns of them) that runs may
-  lack.
+- ``experiment.py``: functions ``experiment(**parameters, device)`` that return a tidy table of one run; ``grid(**chapter_parameters)`` says
+  which to run (see `ncbook.runs.grid.expand`); ``TABLES`` names the tables; ``UNDEFINED``, where it is there, the columns (or patterns of
+  them) that runs may lack.
 - ``quantities.py``: functions from one seed's rows of a table to the number that a claim is about.
 - ``claims.yml``: the claims, written before they are tested (see `ncbook.claims.entries`).
-- ``profiles.yml``: the parameters of each profile but ``quick``, which are those of the notebook. First the ``short`` runs of verification, so short
-  that rounding cannot grow (`ncbook.publish.verify`); then the smallest profile: ``laptop``, real
-  images at a size that two CPU cores finish in about ten minutes (it needs `ncbook data fetch mnist fashion_mnist cifar10`); ``paper``, the main grid,
-  for one GPU; ``paper-full``, more data sets and settings and all training images, for days on one GPU.
+- ``profiles.yml``: the parameters of each profile but ``quick``, which are those of the notebook. First the ``short`` runs of verification,
+  so short that rounding cannot grow (`ncbook.publish.verify`); then the smallest profile: ``laptop``, real
+  images at a size that two CPU cores finish in about ten minutes (it needs `ncbook data fetch mnist fashion_mnist cifar10`); ``paper``, the
+  main grid, for one GPU; ``paper-full``, more data sets and settings and all training images, for days on one GPU.
 """
 
 from graphlib import CycleError, TopologicalSorter

@@ -1,8 +1,8 @@
 """The variance component of a factor in a two-way layout of one measurement a cell, with an interval and a permutation test.
 
-Model: y[f, s] = mean + frame[f] + seed[s] + error[f, s], all three random. A dozen lines of analysis of variance rather than a mixed model by
-REML: on a balanced table the two agree where the estimate is positive, and this one is unbiased (it may be negative, so that its mean over
-layouts is 0 when there is no effect) and has an interval with known coverage also at 0.
+Model: y[f, s] = mean + frame[f] + seed[s] + error[f, s], all three random. A dozen lines of analysis of variance rather than a mixed model
+by REML: on a balanced table the two agree where the estimate is positive, and this one is unbiased (it may be negative, so that its mean
+over layouts is 0 when there is no effect) and has an interval with known coverage also at 0.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ from ncbook.errors import InputError
 
 @dataclass(frozen=True)
 class Component:
-    """Variance of the first factor: the unbiased estimate, its interval cut at 0, the error's variance, and the permutation test's p-value."""
+    """Variance of the first factor: the unbiased estimate, its interval cut at 0, the error's variance, and the permutation test's
+    p-value."""
 
     estimate: float
     low: float

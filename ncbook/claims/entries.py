@@ -1,7 +1,7 @@
 """The entries of a file of claims as they stand there. Imports nothing heavy: the ledger, the stamps and the judge read them here.
 
-Each claim is written in ``ncbook/chapters/<chapter>/claims.yml`` before it is tested; the verdict follows by rule (`ncbook.claims.rule`), never by
-hand. Its fields:
+Each claim is written in ``ncbook/chapters/<chapter>/claims.yml`` before it is tested; the verdict follows by rule (`ncbook.claims.rule`),
+never by hand. Its fields:
 
 - ``id``: short name, used in links
 - ``chapter``: the notebook that tests it

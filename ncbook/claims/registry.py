@@ -1,7 +1,9 @@
 """Claims from their entries, and each judged on a table of runs."""
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -141,14 +143,16 @@ def _plain(value):
 class Verdicts(list):
     """A list of `Verdict` that a notebook shows as a table; ``changed`` says of a claim what it was when the tables were recorded."""
 
-    changed: dict[str, str] = {}
+    changed: Mapping[str, str] = MappingProxyType({})
 
     def _repr_markdown_(self) -> str:
         rows = ["| claim | verdict | setting | estimate and 95% interval | test |", "|---|---|---|---|---|"]
         for v in self:
             for i, part in enumerate(v.parts or [{}]):
                 since = f" **Changed since the record: {markdown(self.changed[v.claim.id])}.**" if v.claim.id in self.changed else ""
-                first = (f"[{v.claim.statement}](#claim-{v.claim.id}){since}", f"**{MARKS[v.verdict]} {v.verdict}**") if i == 0 else ("", "")
+                first = (
+                    (f"[{v.claim.statement}](#claim-{v.claim.id}){since}", f"**{MARKS[v.verdict]} {v.verdict}**") if i == 0 else ("", "")
+                )
                 rest = markdown(setting_text(part)), estimate_text(part) or markdown(v.reason), test_text(asdict(v.claim))
                 rows.append("| " + " | ".join((*first, *rest)) + " |")
         return "\n".join(rows)

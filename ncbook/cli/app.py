@@ -164,7 +164,9 @@ def publish(jobs: Jobs = None) -> None:
             raise InputError(f"these chapters have no record: {', '.join(lacking)}; `make record` makes them.")
         requested = {name: [execute.prepare([name], p, {}, recorded=True)[0] for p in records.on_record(name)] for name in _chapter_names()}
         _stop_if(execute.run([chapter for of_chapter in requested.values() for chapter in of_chapter], jobs=jobs))
-        page = render.build([largest for largest, *_ in requested.values()], beside=[chapter for _, *smaller in requested.values() for chapter in smaller])
+        page = render.build(
+            [largest for largest, *_ in requested.values()], beside=[chapter for _, *smaller in requested.values() for chapter in smaller]
+        )
     for name, (largest, *_) in requested.items():
         print(f"{name}: {largest.profile}, {records.why_shown(name)}")
     print(f"the book: {page}")

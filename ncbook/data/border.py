@@ -13,8 +13,9 @@ from ncbook.seeds import child_generator
 def noisy_border(data: Dataset, noise: float, *, border: int, pad: int = 0, seed: int) -> Dataset:
     """`data` with `pad` black pixels around each image and then Gaussian noise of deviation `noise` in the outer `border` pixels.
 
-    Pixels run from 0 to 1 and are neither centred nor rescaled, so that without noise a black background is exactly 0. Each image has its own noise,
-    the same whenever it is seen; another `noise` scales the same draw. Raises `InputError` where there is no border or the images are not pixels.
+    Pixels run from 0 to 1 and are neither centred nor rescaled, so that without noise a black background is exactly 0. Each image has its
+    own noise, the same whenever it is seen; another `noise` scales the same draw. Raises `InputError` where there is no border or the
+    images are not pixels.
 
     >>> from ncbook.data.datasets import load
     >>> noisy = noisy_border(load("digits", train_size=100), 1.0, border=3, pad=3, seed=0)

@@ -38,10 +38,10 @@ def draw(
 ) -> PatchImages:
     """`samples` images of one object and `background` patches of noise, in `dimension` pixels a patch, at each of the `noises`.
 
-    The `patterns` (2K, an even number) are orthogonal, of length `norm`, the first half of class +1; each is the object of equally many images.
-    Background patches are Gaussian in all directions orthogonal to every pattern. A noise r is their length over that of a pattern (root mean square).
-    All noise levels share one draw, scaled; `split` names a draw of images, and all splits of a seed share the patterns. `InputError`
-    for sizes that cannot be.
+    The `patterns` (2K, an even number) are orthogonal, of length `norm`, the first half of class +1; each is the object of equally many
+    images. Background patches are Gaussian in all directions orthogonal to every pattern. A noise r is their length over that of a pattern
+    (root mean square). All noise levels share one draw, scaled; `split` names a draw of images, and all splits of a seed share the
+    patterns. `InputError` for sizes that cannot be.
 
     >>> data = draw(patterns=4, dimension=50, samples=8, noises=[0.0, 2.0], norm=5.0, background=1, seed=0, split="train")
     >>> tuple(data.patches.shape), data.index[5].tolist(), data.labels.tolist()

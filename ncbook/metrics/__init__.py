@@ -23,11 +23,11 @@ from ncbook.metrics.effective import effective_rank
 from ncbook.metrics.head import Head
 from ncbook.metrics.layers import layer_table
 from ncbook.metrics.linear_head import alignment, condition, imbalance, linear_layers_table, negativity
-from ncbook.metrics.saved import load_checkpoint, load_features
-from ncbook.metrics.table import CLASS_METRICS, METRICS, class_table, collapse_table
 from ncbook.metrics.moments import ClassMoments
 from ncbook.metrics.network import measure
 from ncbook.metrics.projection import MeanSpan, nearest_centre, predictions
+from ncbook.metrics.saved import load_checkpoint, load_features
+from ncbook.metrics.table import CLASS_METRICS, METRICS, class_table, collapse_table
 from ncbook.metrics.weak import (
     v_confused,
     v_even_weak,
@@ -84,4 +84,3 @@ __all__ = [
     "weak_kmeans",
     "weak_nearest_mean",
 ]
-

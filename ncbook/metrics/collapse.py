@@ -43,8 +43,8 @@ def variance_ratio(features, labels=None, *, weighting: str = "class") -> Tensor
 def cdnv(features, labels=None) -> Tensor:
     """Class-distance normalised variance (Galanti, Gyorgy & Hutter 2022), in [0, inf).
 
-    Mean over pairs of classes of (Var_i + Var_j) / (2 |mu_i - mu_j|^2), with Var = E|h - mu|^2. Infinite where two class means coincide (to rounding).
-    Raises `InputError` as `variance_ratio` does.
+    Mean over pairs of classes of (Var_i + Var_j) / (2 |mu_i - mu_j|^2), with Var = E|h - mu|^2. Infinite where two class means coincide (to
+    rounding). Raises `InputError` as `variance_ratio` does.
 
     >>> features = torch.tensor([[0.0], [2.0], [10.0], [12.0]])
     >>> round(cdnv(features, [0, 0, 1, 1]).item(), 12)
@@ -159,8 +159,8 @@ def vci_of(within: Tensor, moments: ClassMoments, *, weighting: str = "class") -
 def nc2_equinorm(vectors, labels=None) -> Tensor:
     """Std / mean of the norms of ``vectors`` (C, d) (Papyan, Han & Donoho 2020), in [0, inf); ddof 1 as in the authors' notebook.
 
-    Vectors are the *centred* class means (`ClassMoments.centred`) or the classifier's rows; ``(features, labels)`` and moments stand for their
-    centred class means. Centred means of two classes always give 0.
+    Vectors are the *centred* class means (`ClassMoments.centred`) or the classifier's rows; ``(features, labels)`` and moments stand for
+    their centred class means. Centred means of two classes always give 0.
 
     >>> nc2_equinorm(torch.tensor([[1.0, 0.0], [0.0, 3.0]])).item() == 2 ** 0.5 / 2
     True

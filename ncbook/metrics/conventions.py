@@ -1,7 +1,7 @@
 """The same quantities as other tools give them: `convert` turns a row of our table into another tool's numbers.
 
-Each conversion is tested by running the published formula, written out anew, on the same features (``tests/metrics/test_metrics_conventions.py``).
-Balanced classes are assumed where a tool weights means and covariances differently.
+Each conversion is tested by running the published formula, written out anew, on the same features
+(``tests/metrics/test_metrics_conventions.py``). Balanced classes are assumed where a tool weights means and covariances differently.
 """
 
 from collections.abc import Callable, Mapping

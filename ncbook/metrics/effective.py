@@ -13,8 +13,8 @@ def effective_rank(features, *, centre: bool = True) -> Tensor:
     """exp of the entropy of p_i = s_i / sum s of the singular values s of features (N, d) (Roy & Vetterli 2007), from 1 to min(N, d).
 
     Of the features minus their mean, or with ``centre=False`` as they are, which is also known as RankMe (Garrido et al. 2023) but for the
-    small number that is added to p there. C - 1 for features that have collapsed to a simplex. From the d x d Gram matrix in float64, so singular values
-    below 1e-8 of the largest count as 0. Raises `InputError` for features that are not finite or all the same.
+    small number that is added to p there. C - 1 for features that have collapsed to a simplex. From the d x d Gram matrix in float64, so
+    singular values below 1e-8 of the largest count as 0. Raises `InputError` for features that are not finite or all the same.
 
     >>> round(effective_rank(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])).item(), 12)
     2.0

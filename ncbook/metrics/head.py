@@ -13,8 +13,8 @@ class Head:
     """Where a classifier's weight (C, d) and bias (C,) are read, each time anew, so that training, conversion and copying show.
 
     ``source`` is the module itself (a linear layer, a 1 x 1 convolution, or any with a weight), a function that gives the weight or
-    ``(weight, bias)``, a parameter, or an array that is to stay as it is. Raises `InputError` for a tensor that shares its memory with a network:
-    it would silently become the weight of an earlier step.
+    ``(weight, bias)``, a parameter, or an array that is to stay as it is. Raises `InputError` for a tensor that shares its memory with a
+    network: it would silently become the weight of an earlier step.
 
     >>> layer = nn.Linear(2, 3)
     >>> head = Head(layer)
@@ -59,7 +59,7 @@ class Head:
 def module_head(module: nn.Module) -> tuple[Tensor, Tensor | None]:
     """Weight (C, d) and bias (C,) of a linear layer, a 1 x 1 convolution or any module that has them as attributes."""
     weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
-    if callable(weight) and not isinstance(weight, Tensor) or isinstance(weight, Tensor) and weight.is_quantized:
+    if (callable(weight) and not isinstance(weight, Tensor)) or (isinstance(weight, Tensor) and weight.is_quantized):
         raise InputError("the classifier is quantised: measure the network before it was")
     if not isinstance(weight, Tensor):
         raise InputError(f"{type(module).__name__} has no weight; give head=(weight, bias) or a function that does")
@@ -86,7 +86,7 @@ def find_head(ran: dict[str, tuple[nn.Module, Tensor]], scores: Tensor) -> str:
 
 def linear_like(module: nn.Module) -> bool:
     """Whether a module may be a classifier: a linear layer, or a convolution of one pixel."""
-    return isinstance(module, nn.Linear) or isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) and set(module.kernel_size) == {1}
+    return isinstance(module, nn.Linear) or (isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) and set(module.kernel_size) == {1})
 
 
 def _agrees(output: Tensor, scores: Tensor) -> bool:

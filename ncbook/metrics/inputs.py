@@ -1,4 +1,5 @@
-"""What people have at hand, as tensors: arrays, tables and lists are taken as they are, and what cannot be used is refused in one sentence."""
+"""What people have at hand, as tensors: arrays, tables and lists are taken as they are, and what cannot be used is refused in one
+sentence."""
 
 import warnings
 
@@ -77,9 +78,9 @@ def check_labels(labels, *, samples: int, num_classes: int | None = None, what: 
     labels = as_tensor(labels, what)
     if labels.ndim != 1:
         raise InputError(f"{what} must have the shape (samples,), not {tuple(labels.shape)}; for one-hot rows use argmax(1)")
-    if labels.dtype == torch.bool or labels.is_floating_point() or labels.is_complex():
-        if labels.numel() or labels.dtype == torch.bool:  # an empty list is a float array
-            raise InputError(f"{what} must be integers 0..C-1, not {labels.dtype}")
+    whole = labels.dtype != torch.bool and not labels.is_floating_point() and not labels.is_complex()
+    if not whole and (labels.numel() or labels.dtype == torch.bool):  # an empty list is a float array
+        raise InputError(f"{what} must be integers 0..C-1, not {labels.dtype}")
     if len(labels) != samples:
         raise InputError(f"{samples} samples but {len(labels)} {what}")
     labels = labels.cpu().long()

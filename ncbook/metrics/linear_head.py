@@ -58,7 +58,9 @@ def negativity(activations: Tensor) -> Tensor:
     """
     activations = as_tensor(activations, "activations")
     if activations.ndim != 2 or not bool(torch.isfinite(activations).all()):
-        raise InputError(f"negativity needs finite activations of shape (N, d), not {tuple(activations.shape)} with NaN or infinite values.")
+        raise InputError(
+            f"negativity needs finite activations of shape (N, d), not {tuple(activations.shape)} with NaN or infinite values."
+        )
     return _operator_norm(activations.clamp(max=0)) / _operator_norm(activations)
 
 
@@ -73,7 +75,9 @@ def alignment(features: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
     features, labels, _ = check_features(features, labels)
     weight = as_tensor(weight, "weight").to(features.device)
     if weight.ndim != 2 or weight.shape[1] != features.shape[1] or len(weight) <= int(labels.max()):
-        raise InputError(f"the weight must have the shape (C, d), not {tuple(weight.shape)}, for features of shape {tuple(features.shape)}.")
+        raise InputError(
+            f"the weight must have the shape (C, d), not {tuple(weight.shape)}, for features of shape {tuple(features.shape)}."
+        )
     return nn.functional.cosine_similarity(features.double(), weight.double()[labels.to(features.device)]).mean()
 
 
@@ -90,10 +94,11 @@ def linear_layers_table(network: nn.Module, batches, num_classes: int, head: int
     `batches` gives (x, y); `head` is how many of the last layers have nothing between them. In the row of layer l: Z_l is what it hands to
     layer l + 1 (or puts out, for the last), W_l its weight.
 
-    ``within``, ``between``: Tr Sigma_W and Tr Sigma_B of Z_l; ``kappa_means``: condition number of its class means, not centred; ``feature_norm``: operator
-    norm of Z_l; ``negativity``: of the pre-activations; ``weight_largest``, ``weight_smallest``: sigma_1 and sigma_K of W_l; ``imbalance``, ``balancedness``: of W_{l+1} and
-    W_l, as they are and relative; ``alignment``: of Z_l with the rows of W_{l+1}, where that is the last. NaN where there is none. Besides, in every
-    row: ``kappa_product`` of the head and ``residual`` = norm(Z_L - Y)_F.
+    ``within``, ``between``: Tr Sigma_W and Tr Sigma_B of Z_l; ``kappa_means``: condition number of its class means, not centred;
+    ``feature_norm``: operator norm of Z_l; ``negativity``: of the pre-activations; ``weight_largest``, ``weight_smallest``: sigma_1 and
+    sigma_K of W_l; ``imbalance``,
+    ``balancedness``: of W_{l+1} and W_l, as they are and relative; ``alignment``: of Z_l with the rows of W_{l+1}, where that is the last.
+    NaN where there is none. Besides, in every row: ``kappa_product`` of the head and ``residual`` = norm(Z_L - Y)_F.
     """
     weights, inputs, outputs, labels = _passes(network, batches)
     if not 1 <= head <= len(weights):

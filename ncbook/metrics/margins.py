@@ -31,7 +31,8 @@ def margins(logits: Tensor, labels: Tensor) -> Tensor:
 def pairwise_margins(logits: Tensor, labels: Tensor) -> Tensor:
     """Margins gamma (C, C) of class pairs: the least s_y - s_k over the samples of class y, in row y and column k; infinite for k = y.
 
-    The least entry is p_min. Gao et al. (2023, arXiv 2310.08358) bound the error by them. Raises as `margins`, and for a class without samples.
+    The least entry is p_min. Gao et al. (2023, arXiv 2310.08358) bound the error by them. Raises as `margins`, and for a class without
+    samples.
 
     >>> pairwise_margins(torch.tensor([[3.0, 1.0], [2.0, 1.0], [0.0, 4.0]]), torch.tensor([0, 0, 1])).tolist()
     [[inf, 1.0], [4.0, inf]]
@@ -66,9 +67,9 @@ def normalised_margins(features: Tensor, labels: Tensor, weight: Tensor, bias: T
 def margin_summary(features: Tensor, labels: Tensor, weight: Tensor, bias: Tensor | None = None) -> dict[str, float]:
     """What to log of features (N, d), labels (N,), weight (C, d) and bias (C,): p_min is one sample's, so low quantiles stand beside it.
 
-    Names: ``loss`` (mean cross-entropy), ``p_min``, ``p_q01`` and ``p_q05`` (quantiles), ``negative_share``; ``normalised_min``, ``normalised_q01`` and
-    ``normalised_q05`` (of `normalised_margins`); ``weight_norm`` (Frobenius, of the weight less its mean row, which no decision depends on)
-    and ``feature_norm`` (root mean square).
+    Names: ``loss`` (mean cross-entropy), ``p_min``, ``p_q01`` and ``p_q05`` (quantiles), ``negative_share``; ``normalised_min``,
+    ``normalised_q01`` and ``normalised_q05`` (of `normalised_margins`); ``weight_norm`` (Frobenius, of the weight less its mean row, which
+    no decision depends on) and ``feature_norm`` (root mean square).
     """
     h, w = _with_bias(features, weight, bias)
     raw = margins(h @ w.T, labels)
@@ -90,7 +91,8 @@ def margin_summary(features: Tensor, labels: Tensor, weight: Tensor, bias: Tenso
 def loss_bounds(p_min: float, samples: int, classes: int) -> tuple[float, float]:
     """The least and the largest mean cross-entropy that a least margin allows: log(1 + e^-p) / N and log(1 + (C - 1) e^-p).
 
-    Exact for any logits; it is the finite form of Theorem 4.1 of Gao et al. (2023), that the loss tends to 0 only as p_min tends to infinity.
+    Exact for any logits; it is the finite form of Theorem 4.1 of Gao et al. (2023), that the loss tends to 0 only as p_min tends to
+    infinity.
 
     >>> [round(x, 6) for x in loss_bounds(0.0, 10, 3)]  # log(2) / 10 and log(3)
     [0.069315, 1.098612]
@@ -119,10 +121,10 @@ def margin_bound(features: Tensor, labels: Tensor, weight: Tensor, gamma: float 
     """The part of a margin bound on the error that data decide: share of margins below gamma, plus 4 C L R / (gamma sqrt N).
 
     Here features (N, d) have the root mean square norm R and the rows of weight (C, d) norms up to L, so that L R / sqrt N bounds the
-    empirical Rademacher complexity of a logit. This is the standard multi-class form (Koltchinskii & Panchenko 2002; Mohri et al. 2018, theorem 9.2), without the terms for
-    confidence; the constants of Theorem 4.4 of Gao et al. (2023) are not known to us. gamma is p_min unless given; then norms cancel: the
-    number only depends on their ratio to the margin. It takes features as given, so of a trained network's features it is optimistic.
-    Above 1 it says nothing. Raises `InputError` unless gamma is positive.
+    empirical Rademacher complexity of a logit. This is the standard multi-class form (Koltchinskii & Panchenko 2002; Mohri et al. 2018,
+    theorem 9.2), without the terms for confidence; the constants of Theorem 4.4 of Gao et al. (2023) are not known to us. gamma is p_min
+    unless given; then norms cancel: the number only depends on their ratio to the margin. It takes features as given, so of a trained
+    network's features it is optimistic. Above 1 it says nothing. Raises `InputError` unless gamma is positive.
 
     >>> h = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     >>> round(margin_bound(h, torch.tensor([0, 1]), h), 6)  # 4 * 2 * 1 * 1 / (1 * sqrt 2)
@@ -138,11 +140,12 @@ def margin_bound(features: Tensor, labels: Tensor, weight: Tensor, gamma: float 
 
 
 def svm_weight(features: Tensor, labels: Tensor) -> Tensor:
-    """The multi-class support vector machine on features (N, d), labels (N,): weight (C, d) of least Frobenius norm with all margins 1 or more.
+    """The multi-class support vector machine on features (N, d), labels (N,): weight (C, d) of least Frobenius norm with all margins 1 or
+    more.
 
-    Crammer & Singer's, without bias, by liblinear through scikit-learn with so large a penalty that no margin is violated; rows add up to 0.
-    The least margin over the norm, 1 / |W|, is then the largest that any weight has on these features, to about 1e-3. Raises `InputError` where a hyperplane
-    through the origin cannot separate the classes.
+    Crammer & Singer's, without bias, by liblinear through scikit-learn with so large a penalty that no margin is violated; rows add up to
+    0. The least margin over the norm, 1 / |W|, is then the largest that any weight has on these features, to about 1e-3. Raises
+    `InputError` where a hyperplane through the origin cannot separate the classes.
 
     >>> w = svm_weight(torch.tensor([[2.0, 0.0], [-2.0, 0.0]]), torch.tensor([0, 1]))
     >>> (w.round(decimals=3) + 0.0).tolist()  # the gap of 1 is shared by two rows

@@ -1,8 +1,8 @@
 """Count, mean and scatter of each class: what V, CDNV, NC2 and NC3 are made of, exact and mergeable.
 
 Why not sums and sums of squares: at a collapse of 1e-10 on features with mean 10 the two large squares agree to twelve digits and their
-difference is rounding. Here a value close to the class mean is subtracted first (exact in floating point for close numbers), the heavy sums run on
-the small remainders in the features' own precision, and chunks are merged in float64 by the update of Chan, Golub & LeVeque (1979).
+difference is rounding. Here a value close to the class mean is subtracted first (exact in floating point for close numbers), the heavy sums
+run on the small remainders in the features' own precision, and chunks are merged in float64 by the update of Chan, Golub & LeVeque (1979).
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,8 @@ CHUNK = 4096  # rows whose remainders are summed in float32 before they are merg
 class ClassMoments:
     """Counts, means and scatters of C groups of d-dimensional features.
 
-    ``scatter[c]`` is the *sum* over class c of ``|h - mean[c]|^2``, that is n_c times the trace of its covariance (division by n_c, ddof 0).
+    ``scatter[c]`` is the *sum* over class c of ``|h - mean[c]|^2``, that is n_c times the trace of its covariance (division by n_c, ddof
+    0).
 
     >>> moments = ClassMoments.from_features(torch.tensor([[0.0], [2.0], [10.0], [14.0]]), torch.tensor([0, 0, 1, 1]))
     >>> moments.mean.tolist(), moments.scatter.tolist()

@@ -14,7 +14,7 @@ from ncbook.metrics.collapse import vci_of, within_scatter
 from ncbook.metrics.common import CommonSize
 from ncbook.metrics.head import Head, find_head, linear_like, module_head, two_class
 from ncbook.metrics.inputs import check_labels
-from ncbook.metrics.moments import ClassMoments, check_weighting
+from ncbook.metrics.moments import check_weighting
 from ncbook.metrics.passes import add_batch, second_pass
 from ncbook.metrics.processes import Processes
 from ncbook.metrics.second import Second
@@ -49,28 +49,29 @@ def measure(
 ) -> pd.DataFrame:
     """The `collapse_table` of your own network: columns ``layer``, ``split``, ``n`` and `METRICS`, one row a layer and split.
 
-    ``train`` and ``test`` are loaders, data sets, or any iterables, of ``(x, y)`` batches with labels 0..C-1 in ``y``; without shuffling if you
-    compare runs bit for bit. Batches may be dicts with their labels under a usual name; ``batch`` is a function of a batch that gives
-    ``(inputs, labels)`` for all others, and ``scores`` one of the network's output that gives the scores (N, C), where that is not a tensor, a
-    dict or object with ``logits``, or a tuple with one matrix. One logit counts as the two (-z/2, z/2). The model is measured in eval mode and
-    without gradients; its modes and device are put back afterwards.
+    ``train`` and ``test`` are loaders, data sets, or any iterables, of ``(x, y)`` batches with labels 0..C-1 in ``y``; without shuffling if
+    you compare runs bit for bit. Batches may be dicts with their labels under a usual name; ``batch`` is a function of a batch that gives
+    ``(inputs, labels)`` for all others, and ``scores`` one of the network's output that gives the scores (N, C), where that is not a
+    tensor, a dict or object with ``logits``, or a tuple with one matrix. One logit counts as the two (-z/2, z/2). The model is measured in
+    eval mode and without gradients; its modes and device are put back afterwards.
 
-    By default the features are the *input* of the linear layer (or 1 x 1 convolution) whose output is the network's output, if need be after a
-    softmax; its weight and bias give the classifier's metrics. ``head`` says which module, by name or itself, where that is not so. ``layer``
-    names one or several modules whose *output* is measured instead (at its last call in a forward): NC2 of the classifier and NC3 are then NaN
-    unless ``head`` is given, as a module or ``(weight, bias)``, while NC4 and the error compare with the network's own output.
+    By default the features are the *input* of the linear layer (or 1 x 1 convolution) whose output is the network's output, if need be
+    after a softmax; its weight and bias give the classifier's metrics. ``head`` says which module, by name or itself, where that is not so.
+    ``layer`` names one or several modules whose *output* is measured instead (at its last call in a forward): NC2 of the classifier and NC3
+    are then NaN unless ``head`` is given, as a module or ``(weight, bias)``, while NC4 and the error compare with the network's own output.
 
-    ``pooling``: "auto" averages 4-D maps over their positions and flattens others, "flatten" flattens all, "mean" averages positions and tokens,
-    "cls" takes the first token, a function ``(activation, inputs) -> (B, d)`` does anything else, such as a mean under a mask.
+    ``pooling``: "auto" averages 4-D maps over their positions and flattens others, "flatten" flattens all, "mean" averages positions and
+    tokens, "cls" takes the first token, a function ``(activation, inputs) -> (B, d)`` does anything else, such as a mean under a mask.
 
     Up to ``memory`` bytes of features a split are held; beyond, the data are read a second time, and memory is that of a batch and of the
-    class means. All columns but ``weak_kmeans`` (``kmeans=True``, slow) can be had so. With ``distributed`` each process measures its own shard
-    and all get the table of the whole. ``by_class`` gives the columns of `class_table`. Other options as in `collapse_table`.
+    class means. All columns but ``weak_kmeans`` (``kmeans=True``, slow) can be had so. With ``distributed`` each process measures its own
+    shard and all get the table of the whole. ``by_class`` gives the columns of `class_table`. Other options as in `collapse_table`.
 
     Raises `InputError` for unknown layers, a network whose head is not clear, and what `collapse_table` refuses.
 
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(2, 2))
-    >>> batches = [(torch.tensor([[0.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0])), (torch.tensor([[4.0, 0.0], [4.0, 1.0]]), torch.tensor([1, 1]))]
+    >>> x, y = torch.tensor([[0.0, 0.0], [0.0, 1.0], [4.0, 0.0], [4.0, 1.0]]), torch.tensor([0, 0, 1, 1])
+    >>> batches = [(x[:2], y[:2]), (x[2:], y[2:])]
     >>> measure(model, batches)[["layer", "split", "n", "variance_ratio"]].values.tolist()
     [['1', 'train', 4, 0.0625]]
     """
@@ -142,7 +143,9 @@ def _measure_split(network: "_Network", name: str, data: Iterable, references, o
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     splits = {
-        at: Split.of(name, found, weighting=options.weighting, strict=options.strict, reference=references is None, where=f"{name}, layer {at}")
+        at: Split.of(
+            name, found, weighting=options.weighting, strict=options.strict, reference=references is None, where=f"{name}, layer {at}"
+        )
         for at, found in moments.items()
     }
     references = references or splits
@@ -164,7 +167,7 @@ def _measure_split(network: "_Network", name: str, data: Iterable, references, o
                 )
     else:
         read = partial(network.read, data, f"{name}, second pass" if options.progress else None)
-        each = lambda at, features, labels: more[at].update(at, features, labels)  # noqa: E731
+        each = lambda at, features, labels: more[at].update(at, features, labels)
         try:
             seconds = second_pass(read, splits, references, predictions=True, each=each)
         except InputError as error:

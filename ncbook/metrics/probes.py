@@ -1,8 +1,8 @@
 """Probes: what frozen features still tell about classes that they were not trained on.
 
-Each probe is fitted on the train split's features with the fine labels and scored on the test split. The probe decides the outcome, so there are
-several, and none has a setting that is chosen by its result: the three linear ones are the same classifier, trained for the same number of
-steps, on the same features in three scalings.
+Each probe is fitted on the train split's features with the fine labels and scored on the test split. The probe decides the outcome, so
+there are several, and none has a setting that is chosen by its result: the three linear ones are the same classifier, trained for the same
+number of steps, on the same features in three scalings.
 """
 
 import torch
@@ -57,9 +57,9 @@ def probe_accuracies(
 def fit_logistic(features: Tensor, labels: Tensor, classes: int, *, steps: int = STEPS) -> tuple[Tensor, Tensor]:
     """Weight (C, d) and bias (C,) of multinomial logistic regression on *centred* features (N, d), a fixed number of steps from zero.
 
-    Nesterov's accelerated gradient descent without penalty: the number of steps is the whole budget. The step is 1 / L for the bound L = 1/2
-    on the loss's curvature when the largest principal variance is 1, so multiplying all features by one number changes nothing, and n steps
-    learn little from directions whose variance is below about 1 / n^2 of the largest. No features that vary at all: weight 0.
+    Nesterov's accelerated gradient descent without penalty: the number of steps is the whole budget. The step is 1 / L for the bound L =
+    1/2 on the loss's curvature when the largest principal variance is 1, so multiplying all features by one number changes nothing, and n
+    steps learn little from directions whose variance is below about 1 / n^2 of the largest. No features that vary at all: weight 0.
 
     >>> weight, bias = fit_logistic(torch.tensor([[-1.0], [1.0]]), torch.tensor([0, 1]), 2, steps=1)
     >>> weight.tolist(), bias.tolist()  # one step of length 2 along the gradient, which is (-1/2, 1/2)

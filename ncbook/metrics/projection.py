@@ -72,10 +72,10 @@ def project(features: Tensor, labels: Tensor, moments: ClassMoments, span: MeanS
 class Projector:
     """The second pass: each sample seen from the mean of its class, in the span of the means and by the head.
 
-    ``moments`` are of the samples' own data, ``span`` is theirs (None: nothing is whitened), ``centres`` is that of the means which decide (the
-    training set's), ``weight`` (C, d) and ``bias`` (C,) are the head. ``residuals`` are asked for where the moments may be of other data. Means
-    and scores are compared as *differences* from those at the sample's own class mean, so they stay right when the spread is 1e-5 of the
-    distances. What it is made of is worked out once, for all batches.
+    ``moments`` are of the samples' own data, ``span`` is theirs (None: nothing is whitened), ``centres`` is that of the means which decide
+    (the training set's), ``weight`` (C, d) and ``bias`` (C,) are the head. ``residuals`` are asked for where the moments may be of other
+    data. Means and scores are compared as *differences* from those at the sample's own class mean, so they stay right when the spread is
+    1e-5 of the distances. What it is made of is worked out once, for all batches.
     """
 
     def __init__(

@@ -18,9 +18,10 @@ PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
 def load_features(path, *, features: str = "features", labels: str = "labels", outputs: str = "outputs") -> tuple[np.ndarray, ...]:
     """``(features, labels)`` or ``(features, labels, outputs)`` of a file or folder, as `collapse_table` takes them.
 
-    A folder holds ``features.npy``, ``labels.npy`` and perhaps ``outputs.npy``; a ``.npz`` file holds arrays of these names; a ``.pt`` file holds a
-    dict of tensors. Arrays on disk (all ``.npy``, and ``.npz`` that is not compressed) are memory-mapped: of features larger than memory only
-    the block in use is read. Half precision stays as it is on disk. Raises `InputError` for what is not there or would need unpickling.
+    A folder holds ``features.npy``, ``labels.npy`` and perhaps ``outputs.npy``; a ``.npz`` file holds arrays of these names; a ``.pt`` file
+    holds a dict of tensors. Arrays on disk (all ``.npy``, and ``.npz`` that is not compressed) are memory-mapped: of features larger than
+    memory only the block in use is read. Half precision stays as it is on disk. Raises `InputError` for what is not there or would need
+    unpickling.
 
     >>> import tempfile
     >>> place = Path(tempfile.mkdtemp()) / "saved.npz"
@@ -53,8 +54,9 @@ def load_features(path, *, features: str = "features", labels: str = "labels", o
 def load_checkpoint(model: nn.Module, path) -> nn.Module:
     """Load the weights of a checkpoint file into ``model``, and give it back.
 
-    The file holds a state dict, or one under a usual name ("state_dict", "model", …), whose names may begin with what wrappers add ("module.",
-    "_orig_mod.", "model."). Read without unpickling anything but tensors. Raises `InputError` where names or shapes do not fit the model.
+    The file holds a state dict, or one under a usual name ("state_dict", "model", …), whose names may begin with what wrappers add
+    ("module.", "_orig_mod.", "model."). Read without unpickling anything but tensors. Raises `InputError` where names or shapes do not fit
+    the model.
     """
     path = Path(path).expanduser()
     try:
@@ -76,12 +78,16 @@ def load_checkpoint(model: nn.Module, path) -> nn.Module:
     state = {name: value for name, value in state.items() if name in wanted}
     missing = sorted(wanted - set(state))
     if missing:
-        raise InputError(f"{path} lacks {len(missing)} of the network's {len(wanted)} weights, the first {missing[0]!r}; is it of another network?")
+        raise InputError(
+            f"{path} lacks {len(missing)} of the network's {len(wanted)} weights, the first {missing[0]!r}; is it of another network?"
+        )
     try:
         model.load_state_dict(state)
     except RuntimeError:
         wrong = next(name for name, value in model.state_dict().items() if value.shape != state[name].shape)
-        raise InputError(f"{path}: {wrong} has the shape {tuple(state[wrong].shape)}, in the network {tuple(model.state_dict()[wrong].shape)}") from None
+        raise InputError(
+            f"{path}: {wrong} has the shape {tuple(state[wrong].shape)}, in the network {tuple(model.state_dict()[wrong].shape)}"
+        ) from None
     return model
 
 

@@ -104,7 +104,8 @@ class Second:
     def check(self, moments: ClassMoments, *, where: str = "") -> None:
         """Raise `InputError` if these are not the samples that ``moments`` were made of: other counts, or other means.
 
-        The class residual sums are compared with the spread of the class, and with what another order of summation does to float32 features.
+        The class residual sums are compared with the spread of the class, and with what another order of summation does to float32
+        features.
         """
         check_same_data(self.count, self.whitened, self.residual, moments, where=where)
 

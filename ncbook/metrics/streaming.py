@@ -90,8 +90,8 @@ class ClassMeans(_Streamed):
     ``head`` is the classifier: its module, a function that gives the weight (C, d), or the parameter (as ``weight=``). It is read at each
     ``compute()``, so that training and conversion show; one that is no longer a part of its network is refused.
 
-    Classes with fewer than two samples make NaN with one warning, and with ``strict=True`` an `InputError`; so do, always, features that are
-    not finite and means that coincide.
+    Classes with fewer than two samples make NaN with one warning, and with ``strict=True`` an `InputError`; so do, always, features that
+    are not finite and means that coincide.
 
     >>> means = ClassMeans(num_classes=2, num_features=1)
     >>> means.update(torch.tensor([[0.0], [10.0]]), torch.tensor([0, 1]))
@@ -167,9 +167,9 @@ class Collapse(_Streamed):
 
     ``moments`` are those of the data that is streamed (`ClassMeans.moments`), ``centres`` those of the training set where it is another:
     they decide the nearest mean. ``update(features, labels, outputs=None)``; outputs are scores (B, C) or predicted labels (B,), by default
-    those of the classifier (``head`` as in `ClassMeans`, or ``weight`` (C, d) and ``bias`` (C,)), and without either NC4 and the error are NaN.
-    ``compute()`` gives a dict of 0-d float64 tensors (``only`` and ``prefix`` as in `ClassMeans`). It raises `InputError` if the data were not
-    those of the first pass: the counts and the residual sums of each class are compared.
+    those of the classifier (``head`` as in `ClassMeans`, or ``weight`` (C, d) and ``bias`` (C,)), and without either NC4 and the error are
+    NaN. ``compute()`` gives a dict of 0-d float64 tensors (``only`` and ``prefix`` as in `ClassMeans`). It raises `InputError` if the data
+    were not those of the first pass: the counts and the residual sums of each class are compared.
 
     >>> features, labels = torch.tensor([[0.0], [2.0], [10.0], [12.0]]), torch.tensor([0, 0, 1, 1])
     >>> collapse = Collapse(ClassMoments.from_features(features, labels))

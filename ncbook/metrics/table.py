@@ -48,8 +48,8 @@ class Split:
     def of(cls, name: str, moments: ClassMoments, *, weighting: str, strict: bool, reference: bool, where: str = "") -> "Split":
         """Checked: what cannot be measured is an `InputError` that names the split, what can in part one warning.
 
-        The ``reference`` (training) split decides the nearest mean, so each class must be in it. With ``strict`` so it must in the others, and
-        twice, for a within-class variance.
+        The ``reference`` (training) split decides the nearest mean, so each class must be in it. With ``strict`` so it must in the others,
+        and twice, for a within-class variance.
         """
         try:
             moments.check_finite()
@@ -81,8 +81,8 @@ def collapse_table(
     """All metrics of train and test features: one row a split, the columns ``split``, ``n`` and `METRICS`.
 
     ``train`` and ``test`` are ``(features, labels)`` or ``(features, labels, outputs)`` with features (N, d), labels (N,) and outputs the
-    network's scores (N, C) or predicted labels (N,). Without outputs the predictions are those of ``weight`` (C, d) and ``bias`` (C,), or of
-    ``weight`` alone where there is no bias; without either, what compares with the network is NaN.
+    network's scores (N, C) or predicted labels (N,). Without outputs the predictions are those of ``weight`` (C, d) and ``bias`` (C,), or
+    of ``weight`` alone where there is no bias; without either, what compares with the network is NaN.
 
     Each split's V, NC1, CDNV, NC2, NC3 and VCI use its own class means; ``nc4_ncc_mismatch``, ``ncc_error``, ``weak_nearest_mean`` and
     ``variance_ratio_train_means`` the training set's. ``rank`` is the rank of Sigma_B that NC1 used. ``common_n`` adds `at_common_size`,
@@ -93,7 +93,8 @@ def collapse_table(
     training samples, coinciding class means, wrong shapes, labels out of range.
 
     >>> features, labels = torch.tensor([[0.0], [2.0], [10.0], [12.0]]), torch.tensor([0, 0, 1, 1])
-    >>> table = collapse_table((features, labels), (features + 1, labels), weight=torch.tensor([[-1.0], [1.0]]), bias=torch.tensor([6.0, -6.0]))
+    >>> weight, bias = torch.tensor([[-1.0], [1.0]]), torch.tensor([6.0, -6.0])
+    >>> table = collapse_table((features, labels), (features + 1, labels), weight=weight, bias=bias)
     >>> table[["split", "n", "error", "variance_ratio", "nc4_ncc_mismatch"]].round(12).values.tolist()
     [['train', 4, 0.0, 0.04, 0.0], ['test', 4, 0.0, 0.04, 0.0]]
     """
@@ -126,8 +127,9 @@ def class_table(
 
     Arguments as in `collapse_table`. ``variance_ratio`` is E|h - mu_c|^2 of the class over Tr Sigma_B of the split, and ``nc1`` its
     E (h - mu_c)^T Sigma_B^+ (h - mu_c) / C: their means over the classes are the columns of `collapse_table` (with the same ``weighting``).
-    ``mean_norm`` is |mu_c - mu_G| over the root of Tr Sigma_B (1 for each class: equal norms), ``nearest_class`` the class whose mean is nearest
-    to this one's and ``nearest_distance`` how far, in the same unit. ``error``, ``ncc_error`` and ``nc4_ncc_mismatch`` are shares of the class.
+    ``mean_norm`` is |mu_c - mu_G| over the root of Tr Sigma_B (1 for each class: equal norms), ``nearest_class`` the class whose mean is
+    nearest to this one's and ``nearest_distance`` how far, in the same unit. ``error``, ``ncc_error`` and ``nc4_ncc_mismatch`` are shares
+    of the class.
 
     >>> features, labels = torch.tensor([[0.0], [2.0], [10.0], [16.0]]), torch.tensor([0, 0, 1, 1])
     >>> class_table((features, labels))[["class", "variance_ratio", "nearest_class"]].values.tolist()  # means 1 and 13: B = 36

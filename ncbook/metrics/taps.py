@@ -35,7 +35,7 @@ def loader(data, name: str, batch_size: int = 256) -> Iterable:
     """Something that gives batches: a loader or any iterable as it is, a data set of single samples in batches."""
     if isinstance(data, torch.utils.data.Dataset):
         return torch.utils.data.DataLoader(data, batch_size=batch_size)
-    if data is None or not hasattr(data, "__iter__") and not hasattr(data, "__getitem__"):
+    if data is None or (not hasattr(data, "__iter__") and not hasattr(data, "__getitem__")):
         raise InputError(f"{name} must be a loader, a data set, or an iterable of batches (x, y), not {type(data).__name__}")
     return data
 

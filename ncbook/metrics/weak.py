@@ -46,7 +46,8 @@ def variance_ratio_train_means(moments: ClassMoments, train: ClassMoments, *, we
     """V with the training set's class means in both W and B, in [0, inf); equals `variance_ratio` on the training set itself.
 
     ``moments`` and ``train`` are those of the test and of the training features, grouped by label. Under exact weak collapse with errors
-    spread evenly over the vertices of a simplex this is 2 (1 - a), below `v_even_weak`. One sample of a class will do. Raises `InputError` for a class without any and for coinciding training means.
+    spread evenly over the vertices of a simplex this is 2 (1 - a), below `v_even_weak`. One sample of a class will do. Raises `InputError`
+    for a class without any and for coinciding training means.
 
     >>> train = ClassMoments.from_features(torch.tensor([[0.0], [0.0], [2.0], [2.0]]), torch.tensor([0, 0, 1, 1]))
     >>> test = ClassMoments.from_features(torch.tensor([[1.0], [1.0], [2.0], [2.0]]), torch.tensor([0, 0, 1, 1]))
@@ -88,13 +89,11 @@ def weak_nearest_mean(nearest: ClassMoments, train: ClassMoments, *, weighting: 
     return squares / nearest.count.sum() / train.between(weighting)
 
 
-def weak_kmeans(
-    features: Tensor, nearest: Tensor, train: ClassMoments, *, steps: int = 50, groups: ClassMoments | None = None
-) -> Tensor:
+def weak_kmeans(features: Tensor, nearest: Tensor, train: ClassMoments, *, steps: int = 50, groups: ClassMoments | None = None) -> Tensor:
     """Within over between sum of squares of a k-means clustering started at the training means (ours), in [0, inf).
 
-    Features (N, d); ``nearest`` (N,) is each sample's nearest training mean. Lloyd's steps until at most N / 1000 samples change cluster, or
-    ``steps`` of them. A cluster that loses all its samples stays where it was. NaN if one cluster is left. ``groups`` are the moments by
+    Features (N, d); ``nearest`` (N,) is each sample's nearest training mean. Lloyd's steps until at most N / 1000 samples change cluster,
+    or ``steps`` of them. A cluster that loses all its samples stays where it was. NaN if one cluster is left. ``groups`` are the moments by
     ``nearest``, where they are known.
 
     >>> train = ClassMoments.from_features(torch.tensor([[0.0], [4.0]]), torch.tensor([0, 1]))

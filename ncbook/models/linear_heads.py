@@ -12,8 +12,8 @@ from ncbook.models.networks import Network, build_model, mlp, vectors
 class SmoothLeaky(nn.Module):
     """Smooth leaky ReLU: slope · x + (1 - slope) · (log(1 + exp(x)) - log 2), with σ(0) = 0.
 
-    Its derivative, slope + (1 - slope) · sigmoid(x), lies between the slope and 1 and is Lipschitz: what Jacot et al. (2024, theorem 4.4) ask
-    of an activation, and ReLU is not.
+    Its derivative, slope + (1 - slope) · sigmoid(x), lies between the slope and 1 and is Lipschitz: what Jacot et al. (2024, theorem 4.4)
+    ask of an activation, and ReLU is not.
 
     >>> x = torch.tensor([-50.0, 0.0, 50.0], requires_grad=True)
     >>> SmoothLeaky(0.5)(x).sum().backward()
@@ -58,9 +58,10 @@ def linear_headed(
 ) -> Network:
     """A network whose last `linear_layers` weight matrices follow one another without bias or activation: square, but for the last (C, d).
 
-    `backbone` is ``mlp`` (`nonlinear_layers` layers of `width` units, no bias, an `activation` of `ACTIVATIONS`), ``resnet20``, or a preset of
-    `ncbook.models.networks`, which alone decides on what comes before the head. Matrices of the head and of the MLP are Gaussian with variance
-    1 / inputs, drawn from `generator`. Layers: those of the backbone, then ``linear1`` … Raises `InputError` for unknown names and fewer than one layer.
+    `backbone` is ``mlp`` (`nonlinear_layers` layers of `width` units, no bias, an `activation` of `ACTIVATIONS`), ``resnet20``, or a preset
+    of `ncbook.models.networks`, which alone decides on what comes before the head. Matrices of the head and of the MLP are Gaussian with
+    variance 1 / inputs, drawn from `generator`. Layers: those of the backbone, then ``linear1`` … Raises `InputError` for unknown names and
+    fewer than one layer.
 
     >>> net = linear_headed("mlp", (1, 8, 8), 10, 3, nonlinear_layers=2, width=16, generator=torch.Generator().manual_seed(0))
     >>> net.layers, [tuple(w.shape) for w in net.parameters()]

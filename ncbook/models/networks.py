@@ -91,7 +91,9 @@ def vectors(x: Tensor, *, pooled: bool) -> Tensor:
     return x.mean(dim=(2, 3)) if pooled and x.ndim == 4 else x.flatten(1)
 
 
-def mlp(input_shape: tuple[int, int, int], num_classes: int, *, depth=3, width=128, activation="relu", bias=True, batch_norm=False) -> Network:
+def mlp(
+    input_shape: tuple[int, int, int], num_classes: int, *, depth=3, width=128, activation="relu", bias=True, batch_norm=False
+) -> Network:
     """`depth` hidden layers of `width` units on flattened images; layers ``hidden1`` … after the activation.
 
     With `batch_norm`, before each activation, it collapses in far fewer steps; the hidden layers then need no bias and have none.
@@ -114,7 +116,8 @@ def mlp(input_shape: tuple[int, int, int], num_classes: int, *, depth=3, width=1
 
 
 def cnn(input_shape: tuple[int, int, int], num_classes: int, *, width=16, repeat=1) -> Network:
-    """Three stages of `repeat` 3 × 3 convolutions with batch norm and ReLU (width, 2 width, 4 width channels); the first two halve the image.
+    """Three stages of `repeat` 3 × 3 convolutions with batch norm and ReLU (width, 2 width, 4 width channels); the first two halve the
+    image.
 
     >>> cnn((1, 8, 8), 10, repeat=2).layers
     ['conv1', 'conv2', 'conv3', 'conv4', 'conv5', 'conv6']
@@ -129,7 +132,8 @@ def cnn(input_shape: tuple[int, int, int], num_classes: int, *, width=16, repeat
 
 
 def two_layer(input_shape: tuple[int, int, int], num_classes: int, *, width=64, kernel=7, stride=3, start=0.1) -> Network:
-    """One convolution without bias, ReLU, and a linear layer on the flattened map; layer ``conv1``. Filters start small: deviation `start` / `kernel`.
+    """One convolution without bias, ReLU, and a linear layer on the flattened map; layer ``conv1``. Filters start small: deviation `start`
+    / `kernel`.
 
     >>> net = two_layer((1, 28, 28), 10)
     >>> net(torch.zeros(2, 1, 28, 28)).shape, net.classifier.in_features  # 8 x 8 positions
@@ -159,7 +163,8 @@ def resnet18(input_shape: tuple[int, int, int], num_classes: int) -> Network:
 
 
 def resnet_small(input_shape: tuple[int, int, int], num_classes: int, *, width=16, repeat=2) -> Network:
-    """The small ResNet of He et al. (2016) for CIFAR: a stem, and three stages of `repeat` residual blocks (width, 2 width, 4 width channels).
+    """The small ResNet of He et al. (2016) for CIFAR: a stem, and three stages of `repeat` residual blocks (width, 2 width, 4 width
+    channels).
 
     The blocks are torchvision's, with a 1 × 1 convolution where a skip path changes size. At width 16 it is twenty times cheaper than
     ResNet-18. Layers: ``stem``, ``layer1-0`` … after the sum with the skip path and its ReLU.

@@ -1,4 +1,5 @@
-"""The two-layer network on patches (our reconstruction of the network of Zhang, Gao, Zou & Cao 2025, with the details of Shi, Wang, Zhang & Cao 2025)."""
+"""The two-layer network on patches (our reconstruction of the network of Zhang, Gao, Zou & Cao 2025, with the details of Shi, Wang, Zhang &
+Cao 2025)."""
 
 import torch
 from torch import Tensor
@@ -8,7 +9,8 @@ from ncbook.errors import InputError
 
 
 def huberised_relu(z: Tensor, *, power: float, threshold: float) -> tuple[Tensor, Tensor]:
-    """The activation and its slope: 0 below 0, z^q / (q κ^(q−1)) up to the threshold κ, then z − κ + κ / q, so that the slope is continuous.
+    """The activation and its slope: 0 below 0, z^q / (q κ^(q−1)) up to the threshold κ, then z − κ + κ / q, so that the slope is
+    continuous.
 
     >>> value, slope = huberised_relu(torch.tensor([-1.0, 1.5, 3.0, 5.0]), power=3, threshold=3.0)
     >>> value.tolist(), slope.tolist()
@@ -22,7 +24,8 @@ def huberised_relu(z: Tensor, *, power: float, threshold: float) -> tuple[Tensor
 
 
 def votes(activations: Tensor) -> Tensor:
-    """What each patch adds to an image's output (..., U): the mean activation (..., 2m, U) of the first m filters less that of the others."""
+    """What each patch adds to an image's output (..., U): the mean activation (..., 2m, U) of the first m filters less that of the
+    others."""
     positive, negative = activations.chunk(2, dim=-2)
     return positive.mean(-2) - negative.mean(-2)
 

@@ -1,9 +1,9 @@
 """How far two tables of the same runs are apart, and how far rounding can drive them: measured on this machine, never read from a record.
 
-Processors round differently, and training makes of that what it does of any small push: nothing at first, in the end perhaps another network.
-So a cell is compared with what a change of instruction set does *here* to cells of its kind at the same epoch: before training that is some
-1e-7, where a wrong formula cannot hide; after hundreds of epochs it can be a good part of the number, and then the column as a whole counts:
-the middle of its differences over all runs may not be further from 0 than rounding drives it.
+Processors round differently, and training makes of that what it does of any small push: nothing at first, in the end perhaps another
+network. So a cell is compared with what a change of instruction set does *here* to cells of its kind at the same epoch: before training
+that is some 1e-7, where a wrong formula cannot hide; after hundreds of epochs it can be a good part of the number, and then the column as a
+whole counts: the middle of its differences over all runs may not be further from 0 than rounding drives it.
 """
 
 import re
@@ -18,7 +18,9 @@ import pandas as pd
 from ncbook.runs.pool import Run
 
 FACTOR = 5  # of the largest difference that instruction sets made here
-FLOOR = 2e-4  # of a number, or of a column's largest where it has both signs: some thousand roundings of float32, a fifth of a wrong x 1.001
+FLOOR = (
+    2e-4  # of a number, or of a column's largest where it has both signs: some thousand roundings of float32, a fifth of a wrong x 1.001
+)
 PRINTED = 1.1e-2  # of a number that a text holds with three digits
 NOTHING = 1e-6  # of a spectrum's largest: below it the numbers are float32's rounding alone
 FLIPS = 0.05  # a share of an epoch's cells in a column of counts: images on the edge, which fell elsewhere in no measurement
@@ -29,7 +31,19 @@ SHIFT = 6  # standard errors of the middle of a column's differences over runs
 COUNTS = ("error", "accuracy", "mismatch")  # shares of images: never compared by ratio
 TIME = ("epoch", "step", "scale")  # along which a run goes on
 PARSED = re.compile(r" \d+$")  # the name of a column that `_numbers` made of a text
-IN_WORDS = ("epoch", "step", "split", "layer", "activation", "pooling", "frame", "probe", "noise", "scale", "matrix")  # tell rows of a run apart
+IN_WORDS = (
+    "epoch",
+    "step",
+    "split",
+    "layer",
+    "activation",
+    "pooling",
+    "frame",
+    "probe",
+    "noise",
+    "scale",
+    "matrix",
+)  # tell rows of a run apart
 
 
 @dataclass
@@ -65,8 +79,8 @@ def within(
 ) -> Difference:
     """Compare two tables of `runs` by what rounding does: `others` are the same runs, trained here under other instruction sets.
 
-    Where runs are `steady`, too short to go apart, every cell counts. Without `others` only cells before training are compared one by one, and
-    the middle of each column's differences with its spread over seeds.
+    Where runs are `steady`, too short to go apart, every cell counts. Without `others` only cells before training are compared one by one,
+    and the middle of each column's differences with its spread over seeds.
     """
     recorded, fresh, *others = (_numbers(table) for table in (recorded, fresh, *others))
     difference = _columns_differ(recorded, fresh)
@@ -142,7 +156,8 @@ def _shifted(kind: str, was: pd.Series, now: pd.Series, others: list[pd.Series],
     shift, allowed = abs(float(np.median(of_run[0]))), SHIFT * size / np.sqrt(len(of_run[0])) + floor + flips
     if shift <= allowed:
         return None
-    return f"in the middle of {len(of_run[0])} runs {shift:.3g}{'' if kind == 'plain' else ' decades'} from the record; rounding explains {allowed:.3g}"
+    unit = "" if kind == "plain" else " decades"
+    return f"in the middle of {len(of_run[0])} runs {shift:.3g}{unit} from the record; rounding explains {allowed:.3g}"
 
 
 def _over_seeds(kind: str, values: pd.Series, places: pd.DataFrame) -> float:
@@ -210,7 +225,8 @@ def _quantum(values: pd.Series) -> float:
 
 
 def _aligned(runs: list[Run], tables: list[pd.DataFrame], difference: Difference) -> tuple[list[pd.DataFrame], pd.DataFrame]:
-    """The rows that all tables have, in one order, and the place of each: its run and setting, what it is alike to, when in its run it stands.
+    """The rows that all tables have, in one order, and the place of each: its run and setting, what it is alike to, when in its run it
+    stands.
 
     Runs that do not fit are named in `difference`.
     """
@@ -275,7 +291,9 @@ def in_words(run: Run | None) -> str:
     """A run in the parameters that are words or tell repetitions apart."""
     if run is None:
         return "a run whose parameters the profile does not have"
-    shown = {k: v for k, v in run.parameters.items() if isinstance(v, str) or k in ("seed", "layout", "train_size", "weight_decay", "dimension")}
+    shown = {
+        k: v for k, v in run.parameters.items() if isinstance(v, str) or k in ("seed", "layout", "train_size", "weight_decay", "dimension")
+    }
     return ", ".join(f"{k}={v}" for k, v in shown.items() if k not in ("schedule", "precision")) or str(run)
 
 

@@ -64,7 +64,8 @@ def defaults(chapter: str) -> dict:
 
 
 def imports(chapter: str) -> list[str]:
-    """The names of the modules that the cells of a notebook import. A cell that is no plain Python is left out: its kernel says what is wrong."""
+    """The names of the modules that the cells of a notebook import. A cell that is no plain Python is left out: its kernel says what is
+    wrong."""
     names = []
     for cell in cells(chapter):
         if cell["cell_type"] == "code":

@@ -24,8 +24,8 @@ class Markdown(str):
 def provenance(read: list[Table], *, profile: str, folder: Path, record: Record | None = None) -> Markdown:
     """The runs behind the tables of a chapter: how many, on which data, seeds and machine, with which versions, for how long.
 
-    The same lines, in Markdown, are left in `folder`, for the page of trust. Of the `record` that the tables come from it is told as well when it was
-    made, at which commit, and what has changed since.
+    The same lines, in Markdown, are left in `folder`, for the page of trust. Of the `record` that the tables come from it is told as well
+    when it was made, at which commit, and what has changed since.
     """
     runs, tables = [run for table in read for run in table.runs], [table.rows for table in read]
     datasets = list(dict.fromkeys(name for table in tables if "dataset" in table for name in table["dataset"].unique()))

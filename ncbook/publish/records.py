@@ -1,7 +1,7 @@
 """Records: the finished tables of a chapter under one profile, kept in ``data/results/<profile>/<chapter>/`` and tracked.
 
-``<table>.csv.gz`` is what `sweep` returned, ``runs.csv.gz`` what each of its runs took and where, ``provenance.json`` everything else, with a
-checksum of each file. From a record the book is rendered without training (``make book FROM=record``), and a re-run is compared with it
+``<table>.csv.gz`` is what `sweep` returned, ``runs.csv.gz`` what each of its runs took and where, ``provenance.json`` everything else, with
+a checksum of each file. From a record the book is rendered without training (``make book FROM=record``), and a re-run is compared with it
 (``make verify``). A record is put in place whole, and nothing is read from one whose checksums do not hold.
 """
 
@@ -92,7 +92,8 @@ class Record:
     def table(self, planned: list[Run]) -> Table:
         """The recorded table of a plan; an `InputError` where the record holds no table of exactly these runs.
 
-        What is known of each run says as well whether its code, data or a library has ``changed`` since; what an older record lacks is None.
+        What is known of each run says as well whether its code, data or a library has ``changed`` since; what an older record lacks is
+        None.
         """
         by_digest = {digest(run.parameters): run for run in planned}
         for name, of_table in self.runs.groupby("table", sort=False):
@@ -195,7 +196,8 @@ def write_short(names: list[str], *, jobs: int | None = None) -> None:
 
 
 def write(chapter: str, profile: str, parameters: dict) -> Path:
-    """Promote a chapter's finished runs (see `complete`) to its record, with the verdicts on them. The record before it stays until then."""
+    """Promote a chapter's finished runs (see `complete`) to its record, with the verdicts on them. The record before it stays until
+    then."""
     of_table = planned_short(chapter) if profile == chapters.SHORT else complete(chapter, profile, parameters)
     texts, rows, tables, read_back = {}, [], {}, {}
     for name, runs in of_table.items():

@@ -102,13 +102,21 @@ def _jupyter_book(stage: Path) -> Path:
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(stage), "--path-output", str(output)]
     console.print("building the pages …")
     done = subprocess.run(
-        [*command, "-W", "-n", "--keep-going"], check=False, text=True, encoding="utf-8", errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [*command, "-W", "-n", "--keep-going"],
+        check=False,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         env=settings.environment(PYTHONWARNINGS="ignore", NO_COLOR="1"),
     )
     log.write_text(done.stdout, encoding="utf-8")
     if done.returncode:
         complaints = [line for line in done.stdout.splitlines() if "WARNING" in line or "ERROR" in line]
-        raise InputError("Jupyter Book refused the pages:\n" + "\n".join(complaints or done.stdout.splitlines()[-15:]) + f"\n(whole log: {log})")
+        raise InputError(
+            "Jupyter Book refused the pages:\n" + "\n".join(complaints or done.stdout.splitlines()[-15:]) + f"\n(whole log: {log})"
+        )
     return output / "_build" / "html"
 
 
@@ -166,7 +174,9 @@ class _Page(HTMLParser):
         self.ids.add(given.get("id"))
         if tag == "a" and given.get("href"):
             self.links.append(given["href"])
-        source = given.get("src") or (given.get("href") if tag == "link" and given.get("rel") in ("stylesheet", "preload", "icon") else None)
+        source = given.get("src") or (
+            given.get("href") if tag == "link" and given.get("rel") in ("stylesheet", "preload", "icon") else None
+        )
         if source and not source.startswith("data:"):
             self.links.append(source)
             self.loaded.append(source)

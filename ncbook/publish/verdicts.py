@@ -49,7 +49,8 @@ def code(chapter: str) -> dict[str, str]:
 
 
 def changed_claims(provenance: dict) -> dict[str, str]:
-    """By claim, in words, how what decides it differs from what a record with this `provenance` was judged by: ``threshold recorded 0.1, now 0.001``."""
+    """By claim, in words, how what decides it differs from what a record with this `provenance` was judged by: ``threshold recorded 0.1,
+    now 0.001``."""
     was = {claim["id"]: claim for claim in provenance.get("claims", [])}
     now = {claim["id"]: claim for claim in deciding(provenance["chapter"])}
     changes = {}
@@ -78,6 +79,6 @@ def difference(was: dict, now: dict) -> str:
         for name in dict.fromkeys([*a, *b]):
             x, y = a.get(name), b.get(name)
             numbers = isinstance(x, float) and isinstance(y, float)
-            if x != y and not (numbers and (math.isclose(x, y, rel_tol=EQUAL, abs_tol=1e-12) or math.isnan(x) and math.isnan(y))):
+            if x != y and not (numbers and (math.isclose(x, y, rel_tol=EQUAL, abs_tol=1e-12) or (math.isnan(x) and math.isnan(y)))):
                 return f"{name} recorded {x}, judged {y} on the same table ({a.get('setting')})"
     return ""

@@ -3,14 +3,14 @@
 What a table is compared by follows from what this machine can do, never from what the record says of itself:
 
 - **exact**: every cell is the same, digit for digit. So it is wherever the instruction set can be chosen (`ncbook.settings`).
-- **rounding**: another processor has the last digits otherwise, and training makes more of them. The same runs are trained here under the other
-  instruction sets too, and the record may be no further away than they drive a cell of its kind (`ncbook.publish.compare`).
-- **spread**: where nothing can be measured, as on a GPU or on a machine with one instruction set, and where a record of another device is further away
-  than rounding drives it: each column as a whole, against its spread over seeds, and the cells before training. This is weaker, and is counted and
-  named so; a strict verification fails it.
+- **rounding**: another processor has the last digits otherwise, and training makes more of them. The same runs are trained here under the
+  other instruction sets too, and the record may be no further away than they drive a cell of its kind (`ncbook.publish.compare`).
+- **spread**: where nothing can be measured, as on a GPU or on a machine with one instruction set, and where a record of another device is
+  further away than rounding drives it: each column as a whole, against its spread over seeds, and the cells before training. This is
+  weaker, and is counted and named so; a strict verification fails it.
 
-A record that names this very processor and these versions must be exact. Before the profile, each chapter's *short* runs are compared, so short that
-rounding cannot grow: a changed formula, data set or training step shows there on any processor.
+A record that names this very processor and these versions must be exact. Before the profile, each chapter's *short* runs are compared, so
+short that rounding cannot grow: a changed formula, data set or training step shows there on any processor.
 """
 
 import html
@@ -79,7 +79,9 @@ def _compared(requested: list[Chapter], *, jobs: int | None) -> list[Compared]:
     if not requested:
         return []
     on_record = {chapter.name: records.read_as_it_is(chapter.profile, chapter.name) for chapter in requested}
-    tables = {c.name: records.planned_short(c.name) if c.profile == chapters.SHORT else records.planned(c.name, c.parameters) for c in requested}
+    tables = {
+        c.name: records.planned_short(c.name) if c.profile == chapters.SHORT else records.planned(c.name, c.parameters) for c in requested
+    }
     planned = {(name, table): runs for name, of_chapter in tables.items() for table, runs in of_chapter.items()}
     fresh, failed = _trained(planned, settings.instruction_set(), f"verify-{requested[0].profile}", jobs=jobs)
     profile, results, apart = requested[0].profile, {}, {}
@@ -99,11 +101,13 @@ def _compared(requested: list[Chapter], *, jobs: int | None) -> list[Compared]:
         if broken:
             raise InputError(f"under the instruction set {way} runs failed: {'; '.join(next(iter(broken.values())))}")
         measured.append(tables)
-        results |= {here: _by_rounding(planned[here], apart[here], fresh[here], [t[here] for t in measured], requested[0], here) for here in apart}
+        results |= {
+            here: _by_rounding(planned[here], apart[here], fresh[here], [t[here] for t in measured], requested[0], here) for here in apart
+        }
         if not any(results[here].misses for here in apart):
             break  # a further instruction set could only allow for more
     for here, recorded in apart.items():
-        if not measured or results[here].misses and _devices(recorded) != _devices(fresh[here]):
+        if not measured or (results[here].misses and _devices(recorded) != _devices(fresh[here])):
             results[here] = _by_rounding(planned[here], recorded, fresh[here], [], requested[0], here)
     edits = [
         Compared(name, profile, file, "checksum", 0, misses=[f"{file} was edited after it was recorded: its checksum does not hold"])
@@ -127,7 +131,9 @@ def _verdicts(record: records.Record, profile: str) -> Compared:
     try:
         now = {verdict["id"]: verdict for verdict in plain(judged(name, record.tables, profile))}
     except Exception as error:  # noqa: BLE001 - whatever an edited table makes of a quantity
-        return Compared(name, profile, "verdicts", "claims", 0, misses=[*misses, f"its tables cannot be judged ({type(error).__name__}: {error})"])
+        return Compared(
+            name, profile, "verdicts", "claims", 0, misses=[*misses, f"its tables cannot be judged ({type(error).__name__}: {error})"]
+        )
     for claim in was.keys() & now.keys() - changed.keys():
         if change := difference(was[claim], now[claim]):
             misses.append(f"{claim}: {change}")
@@ -165,7 +171,7 @@ def _by_rounding(
 
 def _other_ways(chapter: Chapter, apart: dict[tuple, Table]) -> list[str]:
     """The instruction sets to measure rounding with: those that the runs here were not made with; none on a GPU."""
-    if not apart or chapter.profile != chapters.SHORT and settings.device() != "cpu":
+    if not apart or (chapter.profile != chapters.SHORT and settings.device() != "cpu"):
         return []
     closest_first = sorted(settings.instruction_sets(), key=["avx2", "generic", "avx512", settings.NATIVE].index)
     return [name for name in closest_first if name != settings.instruction_set()]
@@ -189,7 +195,8 @@ def away_from_the_cache(name: str) -> Iterator[None]:
 
 
 def _one_stack(recorded: Table, fresh: Table) -> bool:
-    """Whether the record names this processor and these versions: it is then held to every digit. To name others is of no use to a forger."""
+    """Whether the record names this processor and these versions: it is then held to every digit. To name others is of no use to a
+    forger."""
     pairs = zip(recorded.runs, fresh.runs, strict=True)
     return all(was.get(name) == now.get(name) for was, now in pairs for name in STACK)
 
@@ -217,7 +224,8 @@ def write_report(results: list[Compared], profile: str) -> None:
     (folder / "report.html").write_text(
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Verification</title>"
         "<style>body{font:16px system-ui;margin:2em}td,th{padding:.3em 1em;text-align:left;border-bottom:1px solid #ccc}</style>"
-        f"<h1>Verification of {html.escape(profile)}, {when}</h1><p>{'Every table holds' if holds else 'Some tables do not hold'}: {html.escape(summary(results))}.</p>"
+        f"<h1>Verification of {html.escape(profile)}, {when}</h1>"
+        f"<p>{'Every table holds' if holds else 'Some tables do not hold'}: {html.escape(summary(results))}.</p>"
         f"<table><tr><th>chapter<th>profile<th>table<th>verdict<th>cells<th>what differs</tr>{cells}</table></html>\n",
         encoding="utf-8",
     )

@@ -30,7 +30,9 @@ def cell_function(function, visited: set) -> list:
             f"{function.__qualname__} keeps {', '.join(function.__code__.co_freevars)} from around it; pass it as a parameter."
         )
     parts = [module_code(file) for file in files_of(imports_of(tree), ours=False)]
-    around = {node.id for decorator in getattr(tree.body[0], "decorator_list", []) for node in ast.walk(decorator) if isinstance(node, ast.Name)}
+    around = {
+        node.id for decorator in getattr(tree.body[0], "decorator_list", []) for node in ast.walk(decorator) if isinstance(node, ast.Name)
+    }
     parts += [without_docstrings(tree), repr((function.__defaults__, function.__kwdefaults__))]
     for name in sorted(_globals_read(function.__code__) | around):
         if name not in function.__globals__:

@@ -35,7 +35,8 @@ def run_key(function, parameters: dict, *, device: str, code: str | None = None,
 
 
 def name_of(function) -> str:
-    """Folder name of a function's runs: its module and its own name; of a module called ``experiment`` the name of its folder says which it is."""
+    """Folder name of a function's runs: its module and its own name; of a module called ``experiment`` the name of its folder says which it
+    is."""
     module = re.sub(r"^(?:\w+\.)*(\w+)\.experiment$", r"\1", function.__module__)
     return f"{module}.{function.__qualname__}".replace("<", "").replace(">", "")
 

@@ -73,7 +73,9 @@ class SweepError(RuntimeError):
         super().__init__(f"{len(failures)} of {total} runs failed; the others are kept. " + "".join(lines).rstrip())
 
 
-def call(pickled: bytes, parameters: dict, device: str, code: str | None = None, checkpoints: Path | None = None) -> tuple[str | None, dict]:
+def call(
+    pickled: bytes, parameters: dict, device: str, code: str | None = None, checkpoints: Path | None = None
+) -> tuple[str | None, dict]:
     """Compute one run in this process: the table as CSV, and what it took; or None, and its ``error`` and ``log``.
 
     Importable under spawn and by other executors, and it returns texts only: whatever an experiment raises or returns, and whether or not
@@ -222,7 +224,12 @@ def _keep(run: Run, future, timeout: float | None) -> tuple[str, str] | None:
         if text is None:  # it would fail again in the same way
             shutil.rmtree(store.checkpoints(run.experiment, run.key), ignore_errors=True)
             return info["error"], info["log"]
-        store.write(run.experiment, run.key, text, {"parameters": canonical(run.parameters), "device": run.device, "instruction_set": run.instruction_set, **info})
+        store.write(
+            run.experiment,
+            run.key,
+            text,
+            {"parameters": canonical(run.parameters), "device": run.device, "instruction_set": run.instruction_set, **info},
+        )
         shutil.rmtree(store.checkpoints(run.experiment, run.key), ignore_errors=True)
     except TimeoutError:
         return f"it ran past its time limit of {timeout:g} s", ""

@@ -1,4 +1,5 @@
-"""Spherical codes: C unit vectors in d dimensions, in closed form or found by search, their bounds and symmetries; bounds of theorems. The menu: each name is imported when first used."""
+"""Spherical codes: C unit vectors in d dimensions, in closed form or found by search, their bounds and symmetries; bounds of theorems. The
+menu: each name is imported when first used."""
 
 from importlib import import_module
 

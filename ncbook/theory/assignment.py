@@ -1,4 +1,5 @@
-"""Which class gets which vector of a spherical code: assignments, and a score for them that is fixed before any network with the code is trained."""
+"""Which class gets which vector of a spherical code: assignments, and a score for them that is fixed before any network with the code is
+trained."""
 
 from dataclasses import replace
 
@@ -17,7 +18,8 @@ from ncbook.training.together import outputs, train_together
 
 
 def assignments(vectors: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
-    """`count` orders (count, C) in which the classes get the vectors (C, d), no two with the same neighbours; of a simplex, where all are, any orders."""
+    """`count` orders (count, C) in which the classes get the vectors (C, d), no two with the same neighbours; of a simplex, where all are,
+    any orders."""
     classes, dimension = vectors.shape
     if dimension >= classes - 1:
         return np.array([random.permutation(classes) for _ in range(count)])
@@ -25,7 +27,8 @@ def assignments(vectors: np.ndarray, count: int, random: np.random.Generator) ->
 
 
 def assignment_score(vectors: Tensor, confusability: Tensor) -> float:
-    """Sum over ordered pairs of classes of confusability (C, C) times the cosine of their unit vectors (C, d): high where classes that look alike are neighbours.
+    """Sum over ordered pairs of classes of confusability (C, C) times the cosine of their unit vectors (C, d): high where classes that look
+    alike are neighbours.
 
     Of a simplex the same for all assignments.
 
@@ -44,8 +47,9 @@ def assignment_score(vectors: Tensor, confusability: Tensor) -> float:
 def confusability(dataset: Dataset, backbone: str, *, networks: int, seed: int, **settings) -> Tensor:
     """How easily two classes are confused (C, C), symmetric with diagonal 0: the probability that reference networks give the other one.
 
-    The classifier of the references is a simplex, for which no pair is special. Half of them learn from one half of the training set and are asked
-    about the other; no test image, and no other assignment, has a say. `settings` are those of `ncbook.training.together.train_by_epoch`.
+    The classifier of the references is a simplex, for which no pair is special. Half of them learn from one half of the training set and
+    are asked about the other; no test image, and no other assignment, has a say. `settings` are those of
+    `ncbook.training.together.train_by_epoch`.
     """
     order = dataset.train.labels.argsort(stable=True)  # class by class: halves by turns are balanced
     halves = [part(dataset.train, order[i : len(order) // 2 * 2 : 2]) for i in (0, 1)]

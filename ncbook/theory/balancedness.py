@@ -1,7 +1,7 @@
 """What balanced linear layers imply: the exact corollaries of Jacot et al. (2024) and two bounds on collapse, as formulas of a few numbers.
 
-Notation: the head's matrices W_1 … W_L of a network, Z_l what layer l puts out, Y the one-hot labels. Consecutive layers are *balanced* when
-W_{l+1}^T W_{l+1} = W_l W_l^T; their *imbalance* is the operator norm of the difference.
+Notation: the head's matrices W_1 … W_L of a network, Z_l what layer l puts out, Y the one-hot labels. Consecutive layers are *balanced*
+when W_{l+1}^T W_{l+1} = W_l W_l^T; their *imbalance* is the operator norm of the difference.
 """
 
 import numpy as np
@@ -39,8 +39,8 @@ def least_alignment(kappa):
 def collapse_bound(*, kappa, largest, imbalance, output_within, output_between, earlier_within):
     """An upper bound on V of Z_{L-1}, from the outputs' V and the imbalance of the last two layers: holds for any network (ours).
 
-    W_L Z_{L-1} = Z_L, so the part of Z_{L-1} in the row space of W_L varies within classes by at most Tr Sigma_W(Z_L) / sigma_K(W_L)^2. The rest is
-    P W_{L-1} Z_{L-2} with P W_L^T = 0; hence norm(P W_{L-1})^2 = norm(P (W_{L-1} W_{L-1}^T - W_L^T W_L) P) <= imbalance. And
+    W_L Z_{L-1} = Z_L, so the part of Z_{L-1} in the row space of W_L varies within classes by at most Tr Sigma_W(Z_L) / sigma_K(W_L)^2. The
+    rest is P W_{L-1} Z_{L-2} with P W_L^T = 0; hence norm(P W_{L-1})^2 = norm(P (W_{L-1} W_{L-1}^T - W_L^T W_L) P) <= imbalance. And
     Tr Sigma_B(Z_{L-1}) >= Tr Sigma_B(Z_L) / sigma_1(W_L)^2. Together, with kappa = sigma_1 / sigma_K of W_L,
 
         V(Z_{L-1}) <= kappa^2 V(Z_L) + sigma_1^2 · imbalance · Tr Sigma_W(Z_{L-2}) / Tr Sigma_B(Z_L).
@@ -54,11 +54,13 @@ def collapse_bound(*, kappa, largest, imbalance, output_within, output_between, 
 
 
 def recalled_bound(*, residual, imbalance, norm, width, samples, classes):
-    """Theorem 3.1's bound on V of Z_{L-1} (Jacot et al. 2024, theorem B.2) **as recalled**: the form is right, the constants are not verified.
+    """Theorem 3.1's bound on V of Z_{L-1} (Jacot et al. 2024, theorem B.2) **as recalled**: the form is right, the constants are not
+    verified.
 
-    (r^2 / N) Psi^2 / (sqrt((K - 1) / K) - 2 residual / sqrt(N))^2 with Psi = r (residual / (sqrt(N / K) - residual) + sqrt(width · imbalance)):
-    `residual` = norm(Z_L - Y)_F, `norm` = r bounds representations and weights, `width` is that of Z_{L-1}. Infinite where the residual is
-    too large for it to say anything: from sqrt(N / K), the least singular value of Y, or where the denominator is no longer positive.
+    (r^2 / N) Psi^2 / (sqrt((K - 1) / K) - 2 residual / sqrt(N))^2 with Psi = r (residual / (sqrt(N / K) - residual) + sqrt(width ·
+    imbalance)): `residual` = norm(Z_L - Y)_F, `norm` = r bounds representations and weights, `width` is that of Z_{L-1}. Infinite where the
+    residual is too large for it to say anything: from sqrt(N / K), the least singular value of Y, or where the denominator is no longer
+    positive.
 
     >>> float(recalled_bound(residual=0.0, imbalance=0.0, norm=3.0, width=64, samples=100, classes=10))
     0.0

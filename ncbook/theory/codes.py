@@ -1,7 +1,7 @@
 """Spherical codes: C unit vectors in d dimensions, as far apart as we can put them.
 
-`spherical_code` gives closed forms where they exist and otherwise a code found by `search`, which is kept on disk. A code that was searched for is
-never called *the* optimal code: compare `geometry.largest_cosine` with `geometry.lower_bound`.
+`spherical_code` gives closed forms where they exist and otherwise a code found by `search`, which is kept on disk. A code that was searched
+for is never called *the* optimal code: compare `geometry.largest_cosine` with `geometry.lower_bound`.
 """
 
 import hashlib
@@ -63,8 +63,8 @@ def orthoplex(classes: int, dimension: int) -> np.ndarray:
 def spherical_code(dimension: int, classes: int, *, seed: int = 0) -> np.ndarray:
     """C unit vectors in d dimensions with the least largest cosine that we know how to make, (C, d) float64.
 
-    The simplex for C <= d + 1, the polygon for d = 2, the orthoplex or a part of it for C <= 2 d: all optimal. Beyond, a code from `search`,
-    read from ``data/runs/codes`` when it was found before. Raises `InputError` for sizes that make no sense.
+    The simplex for C <= d + 1, the polygon for d = 2, the orthoplex or a part of it for C <= 2 d: all optimal. Beyond, a code from
+    `search`, read from ``data/runs/codes`` when it was found before. Raises `InputError` for sizes that make no sense.
     """
     check_sizes(dimension, classes)
     if classes <= dimension + 1:
@@ -112,7 +112,8 @@ def search(dimension: int, classes: int, *, starts: int = 64, polished: int = 5,
 def anneal(vectors: np.ndarray, *, steps: int = 300, last: float = 2e3) -> np.ndarray:
     """Starts (K, C, d) moved down log sum exp(beta cos) / beta by momentum steps while beta rises to `last`: codes right to about 1e-3.
 
-    The starts begin at different beta, from 10 to 400: from a small one they all flow to one smooth optimum, which at (3, 10) is not the best.
+    The starts begin at different beta, from 10 to 400: from a small one they all flow to one smooth optimum, which at (3, 10) is not the
+    best.
     """
     vectors, velocity = vectors.copy(), np.zeros_like(vectors)
     first = np.geomspace(10, 400, len(vectors))[:, None, None]

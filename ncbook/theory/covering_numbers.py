@@ -1,13 +1,15 @@
-"""Covering numbers of the classes, and the bound on the error that Gao et al. (2023) make of them (Theorem 4.8 as their reviewers quote it).
+"""Covering numbers of the classes, and the bound on the error that Gao et al. (2023) make of them (Theorem 4.8 as their reviewers quote
+it).
 
 If f is L-Lipschitz and gamma_{y,k} the least margin of class y against k on the training set, a sample within
-eps_{y,k} = gamma_{y,k} / (L |w_y - w_k|) of a training sample of its class is not taken for k. Cut the support of class y into cells of diameter eps: only
-a cell without a training sample can be got wrong, and one of mass p has none with probability (1 - p)^N_y, so that p (1 - p)^N_y <= 1 / (2 N_y). Hence
+eps_{y,k} = gamma_{y,k} / (L |w_y - w_k|) of a training sample of its class is not taken for k. Cut the support of class y into cells of
+diameter eps: only a cell without a training sample can be got wrong, and one of mass p has none with probability (1 - p)^N_y, so that p (1
+- p)^N_y <= 1 / (2 N_y). Hence
 
     error <= 1 / (2 N) * sum over y of the number of cells, at the smallest eps_{y,k}.
 
-Supports and L live in one space: that of the images, with L a Lipschitz constant of the network up to its features; or that of the features, with L = 1.
-The support is not known. Samples of it give numbers that are too small, never too large, where "low" is taken.
+Supports and L live in one space: that of the images, with L a Lipschitz constant of the network up to its features; or that of the
+features, with L = 1. The support is not known. Samples of it give numbers that are too small, never too large, where "low" is taken.
 """
 
 import torch
@@ -69,7 +71,8 @@ def cell_diameters(gamma: Tensor, weight: Tensor, lipschitz: float = 1.0) -> Ten
 
 
 def covering_bound(points: Tensor, labels: Tensor, eps: Tensor, samples: int) -> tuple[float, float]:
-    """The bound, low and high (see `covering_number`), of points (n, d) of the supports with labels (n,), eps (C, C) and so many training samples.
+    """The bound, low and high (see `covering_number`), of points (n, d) of the supports with labels (n,), eps (C, C) and so many training
+    samples.
 
     It cannot say more than that each training class is one cell, C / (2 N), nor less than 1/2 on the training points themselves.
 
@@ -90,8 +93,8 @@ def covering_bound(points: Tensor, labels: Tensor, eps: Tensor, samples: int) ->
 def class_distances(points: Tensor, labels: Tensor) -> Tensor:
     """Distance (C, C) between the two nearest points of each pair of classes; infinite on the diagonal.
 
-    Twice the average of eps_{y,k} and eps_{k,y} is at most this, in the space of the images, whatever the network: the scores' difference moves by at least
-    gamma_{y,k} + gamma_{k,y} between the two images, and by at most L |w_y - w_k| times their distance.
+    Twice the average of eps_{y,k} and eps_{k,y} is at most this, in the space of the images, whatever the network: the scores' difference
+    moves by at least gamma_{y,k} + gamma_{k,y} between the two images, and by at most L |w_y - w_k| times their distance.
 
     >>> class_distances(torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([0, 0, 1])).tolist()
     [[inf, 4.0], [4.0, inf]]
@@ -111,8 +114,8 @@ def class_distances(points: Tensor, labels: Tensor) -> Tensor:
 def least_lipschitz(points: Tensor, labels: Tensor, targets: Tensor) -> float:
     """The least Lipschitz constant of a map that sends each point (n, d) to its class's vector of the `targets` (C, k).
 
-    The largest |m_y - m_k| over the distance of two points of the classes. No map has less, and one has exactly that: by Kirszbraun's theorem a map of
-    finitely many points extends to the whole space without a larger constant.
+    The largest |m_y - m_k| over the distance of two points of the classes. No map has less, and one has exactly that: by Kirszbraun's
+    theorem a map of finitely many points extends to the whole space without a larger constant.
 
     >>> least_lipschitz(torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([0, 0, 1]), torch.tensor([[1.0], [-1.0]]))
     0.5
@@ -127,7 +130,8 @@ def least_lipschitz(points: Tensor, labels: Tensor, targets: Tensor) -> float:
 
 
 def lipschitz_bound(blocks: nn.Module) -> float:
-    """The product of spectral norms of a chain of linear layers and activations: an upper bound on its Lipschitz constant (Euclidean norms).
+    """The product of spectral norms of a chain of linear layers and activations: an upper bound on its Lipschitz constant (Euclidean
+    norms).
 
     nan where there is anything else, such as batch norm or a convolution: no bound is known here, which is not the same as infinite.
 

@@ -43,7 +43,8 @@ def largest_cosine(vectors) -> float:
 
 
 def one_vs_rest(vectors) -> np.ndarray:
-    """Distance of each vector of a code (C, d) to the convex hull of the others, (C,): its largest possible margin for features of length 1.
+    """Distance of each vector of a code (C, d) to the convex hull of the others, (C,): its largest possible margin for features of length
+    1.
 
     Jiang et al. (2023) call a code that maximises the least of them a softmax code. It is never below 1 - s. Non-negative least squares
     with the weights' sum as one more, heavy row gives it without an iteration of ours.
@@ -64,7 +65,8 @@ def one_vs_rest(vectors) -> np.ndarray:
 def lower_bound(dimension: int, classes: int) -> float:
     """No code of `classes` unit vectors in `dimension` dimensions has a largest cosine below this.
 
-    Sharp, hence the exact optimum, for C <= d + 1 (simplex), C <= 2 d (Rankin), d = 2, and where Levenshtein's or Fejes Toth's bound is met.
+    Sharp, hence the exact optimum, for C <= d + 1 (simplex), C <= 2 d (Rankin), d = 2, and where Levenshtein's or Fejes Toth's bound is
+    met.
 
     - C <= d + 1: -1 / (C - 1). d + 2 <= C <= 2 d: 0. d = 2: cos(2 pi / C).
     - d = 3: 1 / (2 sin^2 w) - 1 with w = pi C / (6 (C - 2)) (Fejes Toth 1943).
@@ -91,8 +93,8 @@ def lower_bound(dimension: int, classes: int) -> float:
     return max(levenshtein, 1 / (2 * math.sin(math.pi * c / (6 * (c - 2))) ** 2) - 1) if d == 3 else levenshtein
 
 
-# The least largest cosine that anyone has found, where no bound above meets it. d = 3: Sloane's tables of spherical codes; proven optimal for
-# C = 7, 8, 9, 10, 11, 13, 14, 24. d = 4: C = 10 is proven. The others are our own best of many searches.
+# The least largest cosine that anyone has found, where no bound above meets it. d = 3: Sloane's tables of spherical codes; proven optimal
+# for C = 7, 8, 9, 10, 11, 13, 14, 24. d = 4: C = 10 is proven. The others are our own best of many searches.
 KNOWN = {
     (3, 7): 0.2101383127,
     (3, 8): 0.2612038750,

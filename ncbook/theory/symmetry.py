@@ -45,7 +45,8 @@ def _extends(gram: np.ndarray, images: list[int]) -> bool:
 
 
 def permutations(vectors, count: int, random: np.random.Generator) -> np.ndarray:
-    """`count` random permutations (count, C) of the classes, no two of which give the same neighbours: row i of ``vectors[p]`` is class i's.
+    """`count` random permutations (count, C) of the classes, no two of which give the same neighbours: row i of ``vectors[p]`` is class
+    i's.
 
     Two permutations count as one when their Gram matrices agree; of a code there are C! / `automorphisms` different ones, and `InputError`
     says so where that is less than `count`. The simplex has one: each permutation of it is a rotation.

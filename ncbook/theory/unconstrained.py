@@ -41,8 +41,8 @@ def minimise(
 ) -> Iterator[tuple[float, float, np.ndarray, np.ndarray]]:
     """Minima from one random start: scale, mean cross-entropy, unit weights (C, d) and unit features (C, d), for rising scales.
 
-    Each scale goes on from the minimum before it, as norms grow in training, nudged by one part in a hundred: a symmetric minimum can be a saddle
-    at the next scale, and a method without noise would stay on it. L-BFGS on the directions of free vectors.
+    Each scale goes on from the minimum before it, as norms grow in training, nudged by one part in a hundred: a symmetric minimum can be a
+    saddle at the next scale, and a method without noise would stay on it. L-BFGS on the directions of free vectors.
     """
     check_sizes(dimension, classes)
     if not scales or min(scales) <= 0 or sorted(scales) != list(scales):

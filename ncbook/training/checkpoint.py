@@ -1,7 +1,8 @@
 """Checkpoints of long runs: one that was killed goes on where it was, and ends with the same digits.
 
-`train` puts down the network at every epoch that it hands over for a measurement, and all that it needs to go on. When the run starts again it
-hands over those networks once more, in order, so that the experiment measures them as before and needs no code for it; then it trains on.
+`train` puts down the network at every epoch that it hands over for a measurement, and all that it needs to go on. When the run starts again
+it hands over those networks once more, in order, so that the experiment measures them as before and needs no code for it; then it trains
+on.
 
 A file begins with a checksum of its content and of whose it is: run, training and epoch. It is checked before anything is loaded; with
 one file that is damaged, or was another's, the training begins again.

@@ -71,7 +71,8 @@ def train(
     precision: str = "float32",
     compiled: bool = False,
 ) -> Iterator[State]:
-    """Train `model` on ``dataset.train`` and yield, with the model in eval mode, at each measurement epoch: ``for state in train(…): measure``.
+    """Train `model` on ``dataset.train`` and yield, with the model in eval mode, at each measurement epoch: ``for state in train(…):
+    measure``.
 
     It stops at `measure_at` (default `measurement_epochs`) and also where the terminal phase begins: the first epoch that ends with
     zero training error (Papyan et al. 2020). The only early stop is the declared one: `terminal_epochs` after that epoch.
@@ -89,7 +90,9 @@ def train(
     forward = torch.compile(model) if compiled else model
     cast = torch.autocast(dataset.train.labels.device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
     settings: dict = {"lr": learning_rate, "momentum": momentum, "weight_decay": weight_decay}
-    optimiser = torch.optim.SGD(model.parameters(), **settings, fused=True)  # one pass over each parameter: a fifth less time for small networks
+    optimiser = torch.optim.SGD(
+        model.parameters(), **settings, fused=True
+    )  # one pass over each parameter: a fifth less time for small networks
     checkpoint = Checkpoint(model, optimiser, generator)
 
     for state in checkpoint.states():
@@ -131,7 +134,8 @@ def train(
 
 
 def _mode(model: nn.Module, *, training: bool) -> None:
-    """Switch between training and eval mode where it is not there yet: asking each module each epoch took a fifth of a small network's time."""
+    """Switch between training and eval mode where it is not there yet: asking each module each epoch took a fifth of a small network's
+    time."""
     if model.training != training:
         model.train(training)
 

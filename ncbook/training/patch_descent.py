@@ -15,12 +15,13 @@ from ncbook.training.checkpoint import Checkpoint
 def descend(
     data: PatchImages, filters: Tensor, *, steps: int, learning_rate: float, power: float, threshold: float, measure_at: list[int]
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Full-batch gradient descent on the logistic loss from `filters` (2m, d): (step, filters (R, 2m, d), loss (R,)) at the steps `measure_at`.
+    """Full-batch gradient descent on the logistic loss from `filters` (2m, d): (step, filters (R, 2m, d), loss (R,)) at the steps
+    `measure_at`.
 
-    The first m filters count +1/m each, the others −1/m, and only filters are trained. The R noise levels are trained side by side. A gradient
-    is a combination of patches, so the filters are always ``filters + moved @ patches``, and all that happens depends on their inner products with
-    the patches, which need only the patches' Gram matrix: the same steps as on the filters themselves, several times as fast.
-    A long run of a sweep that was killed goes on from its checkpoint, as with `training.train`.
+    The first m filters count +1/m each, the others −1/m, and only filters are trained. The R noise levels are trained side by side. A
+    gradient is a combination of patches, so the filters are always ``filters + moved @ patches``, and all that happens depends on their
+    inner products with the patches, which need only the patches' Gram matrix: the same steps as on the filters themselves, several times as
+    fast. A long run of a sweep that was killed goes on from its checkpoint, as with `training.train`.
     """
     m = len(filters) / 2
     if m != int(m) or m < 1:
@@ -38,11 +39,11 @@ def descend(
         value, slope = huberised_relu(torch.baddbmm(start, moved, gram), power=power, threshold=threshold)
         of_patch = votes(value).requires_grad_()
         loss = softplus(-data.labels * outputs(of_patch, data.index)).mean(-1)  # (R,)
-        measured, state = step in measure_at and step not in done, {"epoch": step, "loss": loss.detach()}
+        measured, value = step in measure_at and step not in done, loss.detach()
         if measured and not bool(torch.isfinite(loss).all()):
             raise FloatingPointError(f"the loss is not finite at step {step}; a smaller learning rate than {learning_rate:g} may help.")
-        checkpoint.save(state, measured=measured)
+        checkpoint.save({"epoch": step, "loss": value}, measured=measured)
         if measured:
-            yield step, filters + moved @ data.patches, state["loss"]
+            yield step, filters + moved @ data.patches, value
         (pull,) = torch.autograd.grad(loss.sum(), of_patch)  # (R, U)
         moved -= slope.mul_(side * (learning_rate / m)).mul_(pull[:, None])  # by hand from here on: autograd takes eight times as long

@@ -16,7 +16,8 @@ def errors(networks: FixedClassifiers, splits: list) -> Tensor:
 
 
 def history(networks: FixedClassifiers, train: list, test: list, measured: range, **settings) -> tuple[Tensor, Tensor]:
-    """Train on the `train` splits; errors (K, len(measured)) on both groups of splits at the measured epochs; `settings` as in `train_by_epoch`."""
+    """Train on the `train` splits; errors (K, len(measured)) on both groups of splits at the measured epochs; `settings` as in
+    `train_by_epoch`."""
     measurements = []
     for _ in train_by_epoch(networks, train, measure_at=measured, **settings):
         measurements.append(torch.stack([errors(networks, train), errors(networks, test)]).cpu())  # (2, K)

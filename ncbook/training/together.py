@@ -18,7 +18,8 @@ from ncbook.training.loop import SCHEDULES
 
 
 def train_together(networks: FixedClassifiers, splits: list, **settings) -> None:
-    """SGD with momentum 0.9, a cosine schedule and cross-entropy for all networks at once, to the end; `settings` as in `train_by_epoch`."""
+    """SGD with momentum 0.9, a cosine schedule and cross-entropy for all networks at once, to the end; `settings` as in
+    `train_by_epoch`."""
     for _ in train_by_epoch(networks, splits, **settings):
         pass
 
@@ -34,7 +35,8 @@ def train_by_epoch(
     generators: list[torch.Generator],
     measure_at: Container[int] = (),
 ) -> Iterator[int]:
-    """Train as `train_together` does and yield the epochs of `measure_at` (1 is the first) when they are done, with the networks in eval mode.
+    """Train as `train_together` does and yield the epochs of `measure_at` (1 is the first) when they are done, with the networks in eval
+    mode.
 
     The first K / S networks learn from the first of the S splits, in the order that the first generator draws, and so on.
     A long run of a sweep that was killed goes on from its checkpoint, as with `training.train`.

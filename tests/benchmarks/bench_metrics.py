@@ -1,7 +1,7 @@
 """Time of the collapse metrics over the least that any could take: ``python tests/benchmarks/bench_metrics.py [N,d,C ...]``.
 
-The floor is reading the features once and one product with a (d, C) matrix. All run interleaved, on one thread, and the table gives the median
-of each one's time over the floor of the same round; so a busy machine disturbs all alike. Columns:
+The floor is reading the features once and one product with a (d, C) matrix. All run interleaved, on one thread, and the table gives the
+median of each one's time over the floor of the same round; so a busy machine disturbs all alike. Columns:
 
 - ``default``: `collapse_table` as it comes, with k-means; ``measure``: what `measure` does with features in memory, without k-means;
 - ``overlap``: the same where the classes overlap (nearest-mean error about .4), so that many samples change group;
@@ -150,7 +150,9 @@ print(resident("VmHWM") - now)
 
 def main(shapes, more: dict | None = None) -> None:
     torch.set_num_threads(1)
-    print(f"one thread, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}; time over the floor, median of {ROUNDS} rounds")
+    print(
+        f"one thread, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}; time over the floor, median of {ROUNDS} rounds"
+    )
     names = ["default", "measure", "overlap", "float32", "textbook", *(more or {})]
     print(f"{'N, d, C':>16} {'floor ms':>9} " + " ".join(f"{name:>10}" for name in names) + f" {'difference':>11} {'extra MB':>9}")
     for n, d, classes in shapes:
@@ -168,7 +170,10 @@ def main(shapes, more: dict | None = None) -> None:
             runs.pop("textbook", None)  # a pinv of 4096 x 4096 for each round
         base, found = ratios(runs)
         cells = " ".join(f"{found[name]:10.1f}" if name in found else f"{'-':>10}" for name in names)
-        print(f"{f'{n}, {d}, {classes}':>16} {1e3 * base:9.1f} {cells} {difference:11.1e} {extra_memory(f'{n},{d},{classes}'):9.0f}", flush=True)
+        print(
+            f"{f'{n}, {d}, {classes}':>16} {1e3 * base:9.1f} {cells} {difference:11.1e} {extra_memory(f'{n},{d},{classes}'):9.0f}",
+            flush=True,
+        )
     data = features(10_000, 512, 10, spread=1e-5, offset=10)
     exact = textbook(*data)
     print("relative error at NC1 = 1e-10 on features of mean 10, against float64:")

@@ -20,9 +20,7 @@ def profiles(train: list[list[float]], test=None, *, column="variance_ratio", te
     for split, curves in (("train", train), ("test", train if test is None else test)):
         for epoch, values in zip(EPOCHS, curves, strict=True):
             known = terminal if epoch >= terminal else math.nan
-            rows += [
-                {"split": split, "epoch": epoch, "depth": start + i, column: v, "terminal_epoch": known} for i, v in enumerate(values)
-            ]
+            rows += [{"split": split, "epoch": epoch, "depth": start + i, column: v, "terminal_epoch": known} for i, v in enumerate(values)]
     return pd.DataFrame(rows).sample(frac=1, random_state=0)
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
-from ncbook.claims.curves import lasting_onset
 from ncbook.chapters.nonconservative_generalization import experiment as chapter
 from ncbook.chapters.nonconservative_generalization import quantities as q
+from ncbook.claims.curves import lasting_onset
 from ncbook.claims.rule import judge_part
 from ncbook.data.datasets import load
 from ncbook.errors import InputError

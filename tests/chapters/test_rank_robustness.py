@@ -1,4 +1,5 @@
-"""The chapter on rank: ranks, patch images, noisy borders and the patch network against independent references; its quantities; tiny runs."""
+"""The chapter on rank: ranks, patch images, noisy borders and the patch network against independent references; its quantities; tiny
+runs."""
 
 import math
 
@@ -18,8 +19,8 @@ from ncbook.errors import InputError
 from ncbook.metrics.rank import entropy_rank, from_gram, numerical_rank, ranks, singular_values, stable_rank
 from ncbook.models.networks import build_model
 from ncbook.models.patch_cnn import accuracy, huberised_relu
-from ncbook.training.patch_descent import descend
 from ncbook.seeds import child_generator
+from ncbook.training.patch_descent import descend
 
 # ranks
 
@@ -395,7 +396,8 @@ def test_images_grid_pads_all_but_mnist():
 
 @pytest.mark.slow
 def test_setting_in_which_the_break_was_predicted():
-    """n = 200, four patterns, q = 3: r_c = 3.7. Below it the filters have the rank of the clean data, above it they know the training images only."""
+    """n = 200, four patterns, q = 3: r_c = 3.7. Below it the filters have the rank of the clean data, above it they know the training
+    images only."""
     run = {**MADE, "noises": [0.0, 2.0, 6.0], "dimension": 500, "filters": 40, "start": 0.005, "steps": 1000, "test_samples": 400}
     (run,) = chapter.generated_grid(patterns=[4], samples=[200], seeds=1, **run)
     end = chapter.generated(**run).query("matrix == 'filters' and step == 1000").set_index("noise")

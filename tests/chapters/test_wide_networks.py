@@ -1,4 +1,5 @@
-"""The chapter on wide networks: the corollaries of balance on constructed matrices and on a trained network, its quantities, its networks."""
+"""The chapter on wide networks: the corollaries of balance on constructed matrices and on a trained network, its quantities, its
+networks."""
 
 import math
 from itertools import pairwise
@@ -273,7 +274,8 @@ def test_the_smooth_activation_is_what_the_theorem_asks_for():
 
 
 def run(linear=2, nonlinear=1, *, decay=2e-3, seed=0, **changed):
-    """One seed's rows of one network at the epochs 0, 10, 20 and 40; `changed` sets columns of the last epoch, by name a value or a list over layers."""
+    """One seed's rows of one network at the epochs 0, 10, 20 and 40; `changed` sets columns of the last epoch, by name a value or a list
+    over layers."""
     count, rows = nonlinear + linear, []
     for i, epoch in enumerate([0, 10, 20, 40]):
         for layer in range(count + 1):

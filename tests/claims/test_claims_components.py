@@ -50,7 +50,8 @@ def test_the_permutation_test_alarms_at_its_level_over_simulated_tables():
 
 
 def test_the_rule_over_layouts_rarely_finds_what_is_not_there():
-    """Five layouts, Student's interval on their unbiased estimates: nominal 2.5% for a one-sided claim; the right-skew of variances makes it less."""
+    """Five layouts, Student's interval on their unbiased estimates: nominal 2.5% for a one-sided claim; the right-skew of variances makes
+    it less."""
     y = tables(1000 * 5, 0.0).reshape(1000, 5, 8, 4)
     found = [rule.judge_part([variance(one) for one in five], test="greater", threshold=0).p_for <= 0.025 for five in y]
     assert np.mean(found) < 0.035
@@ -84,7 +85,13 @@ def rows(y: np.ndarray, v=None, train_error=None) -> pd.DataFrame:
     frames, seeds = np.indices(y.shape).reshape(2, -1)
     v = np.random.default_rng(1).uniform(0.01, 0.1, y.shape) if v is None else v
     error = np.zeros(y.shape) if train_error is None else train_error
-    cells = {"frame": frames, "seed": seeds, "test_error": (1 - y / 100).ravel(), "train_variance_ratio": v.ravel(), "train_error": error.ravel()}
+    cells = {
+        "frame": frames,
+        "seed": seeds,
+        "test_error": (1 - y / 100).ravel(),
+        "train_variance_ratio": v.ravel(),
+        "train_error": error.ravel(),
+    }
     return pd.DataFrame(cells).sample(frac=1, random_state=0)
 
 
@@ -131,4 +138,3 @@ def test_gaps_of_free_features():
     assert q.finite_scale_gap(at) == pytest.approx(0.05)
     assert q.margin_shortfall(at) == pytest.approx(0.01 * 100 / np.log(90))
     assert np.isnan(q.finite_scale_gap(at[at.scale > 50]))
-

@@ -12,11 +12,11 @@ Y = np.repeat(np.arange(C), N)
 H = random.normal(size=(C, D))[Y] + 0.7 * random.normal(size=(C * N, D))
 W, B = random.normal(size=(C, D)), random.normal(size=C)
 
-MU = np.stack([H[Y == c].mean(0) for c in range(C)])
+MU = np.stack([H[c == Y].mean(0) for c in range(C)])
 M = MU - MU.mean(0)
 SIGMA_W = sum((h - MU[c])[:, None] * (h - MU[c]) for h, c in zip(H, Y, strict=True)) / len(H)
 SIGMA_B = M.T @ M / C
-VAR = np.array([((H[Y == c] - MU[c]) ** 2).sum(1).mean() for c in range(C)])
+VAR = np.array([((H[c == Y] - MU[c]) ** 2).sum(1).mean() for c in range(C)])
 DISTANCE = ((MU[:, None] - MU) ** 2).sum(2)
 NEAREST = ((H[:, None] - MU) ** 2).sum(2).argmin(1)
 DECIDED = (H @ W.T + B).argmax(1)

@@ -11,7 +11,9 @@ def run(program):
 
 
 def test_the_metrics_import_nothing_heavy():
-    done = run(f"import sys; from ncbook import ClassMeans, Collapse, collapse_table, measure; print([m for m in {HEAVY} if m in sys.modules])")
+    done = run(
+        f"import sys; from ncbook import ClassMeans, Collapse, collapse_table, measure; print([m for m in {HEAVY} if m in sys.modules])"
+    )
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 

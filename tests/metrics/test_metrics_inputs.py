@@ -95,7 +95,7 @@ FRIENDLY = {
 @pytest.mark.parametrize("kind", FRIENDLY)
 def test_it_just_works(kind, entry, tmp_path):
     features, labels = FRIENDLY[kind](tmp_path)
-    if entry == "ClassMoments" and "integers" in kind or entry == "Collapse" and "integers" in kind:
+    if (entry == "ClassMoments" and "integers" in kind) or (entry == "Collapse" and "integers" in kind):
         return  # in units of their own
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -165,7 +165,7 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize("call, says", OPTIONS)
+@pytest.mark.parametrize(("call", "says"), OPTIONS)
 def test_options_are_checked_at_once(call, says):
     with pytest.raises(InputError, match=says) as caught:
         call()
@@ -370,7 +370,7 @@ HOSTILE_NETWORKS = [
 ]
 
 
-@pytest.mark.parametrize("call, says", HOSTILE_NETWORKS)
+@pytest.mark.parametrize(("call", "says"), HOSTILE_NETWORKS)
 def test_networks_in_one_sentence(call, says):
     with pytest.raises(InputError, match=says) as caught:
         call()
@@ -384,7 +384,7 @@ AFFECTED = {"variance_ratio", "nc1", "cdnv", "he_su_separation"}
 OF_MEANS = {"rank", "nc2_equinorm", "nc2_equiangularity", "nc2_max_angle", "nc3_self_duality", "variance_ratio_train_means", "v_confused"}
 
 
-@pytest.mark.parametrize("left, says", [(1, "only one of class 2"), (0, "no samples of class 2")])
+@pytest.mark.parametrize(("left", "says"), [(1, "only one of class 2"), (0, "no samples of class 2")])
 @pytest.mark.parametrize("memory", [2e9, 0])
 def test_a_test_set_that_lacks_a_class_keeps_the_rest_of_its_row(left, says, memory):
     rows = torch.cat([torch.arange(60)[Y < 2], torch.arange(60)[Y == 2][:left]])

@@ -31,7 +31,9 @@ def test_log_loss_is_the_logarithm_of_cross_entropy_and_its_gradient_is_right(sc
     assert np.exp(log_loss(w, h, scale)[0]) == pytest.approx(torch.nn.functional.cross_entropy(logits, torch.arange(5)).item())
     flat = np.concatenate([w.ravel(), h.ravel()])
     split = lambda x: x.reshape(2, 5, 3)
-    error = check_grad(lambda x: log_loss(*split(x), scale)[0], lambda x: np.concatenate([g.ravel() for g in log_loss(*split(x), scale)[1:]]), flat)
+    error = check_grad(
+        lambda x: log_loss(*split(x), scale)[0], lambda x: np.concatenate([g.ravel() for g in log_loss(*split(x), scale)[1:]]), flat
+    )
     assert error < 1e-4 * scale
 
 

@@ -34,7 +34,9 @@ def table(rounding: int) -> pd.DataFrame:
             v = start * (1 + epoch) ** -1.3 * (1 + apart)
             margin = start - 1.5 + 0.01 * epoch * (1 + apart)
             wrong = round(100 * 0.3 / (1 + epoch) * (1 + apart)) / 100
-            rows.append({"dataset": "digits", "seed": seed, "epoch": epoch, "split": "train", "n": 50, "v": v, "margin": margin, "error": wrong})
+            rows.append(
+                {"dataset": "digits", "seed": seed, "epoch": epoch, "split": "train", "n": 50, "v": v, "margin": margin, "error": wrong}
+            )
             rows[-1]["spectrum"] = f"1 {v / 2:.3g} {v / 9:.3g}"
     return pd.DataFrame(rows)
 

@@ -227,4 +227,6 @@ def test_a_run_of_the_store_names_no_commit(tmp_path):
 
 def test_what_an_older_record_lacks_is_said(tmp_path):
     run = {k: v for k, v in hostile_run(torch="2.13.0", python="3.11.7").items() if k not in ("numpy", "scipy")} | {"scikit_learn": None}
-    assert r"| versions | torch 2\.13\.0, numpy not recorded, scipy not recorded, scikit-learn not recorded, python 3\.11\.7 |" in box(pd.DataFrame({"seed": [0]}), run, tmp_path)
+    assert r"| versions | torch 2\.13\.0, numpy not recorded, scipy not recorded, scikit-learn not recorded, python 3\.11\.7 |" in box(
+        pd.DataFrame({"seed": [0]}), run, tmp_path
+    )

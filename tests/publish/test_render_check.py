@@ -36,7 +36,7 @@ def test_a_whole_book_passes(site):
 
 
 @pytest.mark.parametrize(
-    ('page', 'old', 'new', 'says'),
+    ("page", "old", "new", "says"),
     [
         ("chapters/one.html", 'id="a-figure"', "", "figure a-figure is missing"),
         ("chapters/one.html", 'alt="It falls."', 'alt=" "', "no alt text"),

@@ -87,7 +87,10 @@ def report(results) -> Path:
     """The report of a verification of a record."""
     root = results.parents[3]
     shutil.copytree(BOOK / "data" / "results" / "quick" / CHAPTER, root / "data" / "results" / "quick" / CHAPTER)
-    write_report([Compared(CHAPTER, "quick", "collapse", "exact", 3), Compared(CHAPTER, "quick", "other", "exact", 3, misses=["it differs"])], "quick")
+    write_report(
+        [Compared(CHAPTER, "quick", "collapse", "exact", 3), Compared(CHAPTER, "quick", "other", "exact", 3, misses=["it differs"])],
+        "quick",
+    )
     return root / "book" / "_build" / "verify" / "quick" / "report.json"
 
 

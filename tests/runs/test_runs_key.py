@@ -53,7 +53,17 @@ def test_docstrings_comments_and_layout_do_not_count(package):
 
 
 @pytest.mark.parametrize(
-    "module", ["publish/figures.py", "cli/app.py", "publish/render.py", "publish/execute.py", "claims/rule.py", "runs/pool.py", "errors.py", "paths.py"]
+    "module",
+    [
+        "publish/figures.py",
+        "cli/app.py",
+        "publish/render.py",
+        "publish/execute.py",
+        "claims/rule.py",
+        "runs/pool.py",
+        "errors.py",
+        "paths.py",
+    ],
 )
 def test_figures_claims_command_line_and_sweeps_retrain_nothing(package, module):
     before = code(package)
@@ -63,7 +73,8 @@ def test_figures_claims_command_line_and_sweeps_retrain_nothing(package, module)
 
 
 @pytest.mark.parametrize(
-    "module", ["metrics/moments.py", "metrics/weak.py", "models/networks.py", "training/loop.py", "seeds.py", "data/datasets.py", EXPERIMENT]
+    "module",
+    ["metrics/moments.py", "metrics/weak.py", "models/networks.py", "training/loop.py", "seeds.py", "data/datasets.py", EXPERIMENT],
 )
 def test_what_computes_the_numbers_counts(package, module):
     before = code(package)
@@ -82,7 +93,9 @@ def test_a_changed_formula_in_metrics_retrains_what_uses_it_and_only_that(packag
 
 def test_an_import_inside_a_function_counts(package):
     before = code(package)
-    assert "    from ncbook.torchvision_compat import" in (package / "models" / "networks.py").read_text()  # lazily, for torchvision's networks
+    assert (
+        "    from ncbook.torchvision_compat import" in (package / "models" / "networks.py").read_text()
+    )  # lazily, for torchvision's networks
     with open(package / "torchvision_compat.py", "a") as file:
         file.write("\nsomething = 'else'\n")
     assert code(package) != before
@@ -176,9 +189,10 @@ def test_device_libraries_and_data_count(monkeypatch, tmp_path):
     assert set(here) == {"torch", "numpy", "scipy", "scikit-learn"} and "none" not in here.values()
     for library in here:
         major, minor, *patch = here[library].split(".")
-        monkeypatch.setattr(key, "installed", lambda changed=here | {library: f"{major}.{minor}.99+cu130"}: changed)
+        patched, newer = here | {library: f"{major}.{minor}.99+cu130"}, here | {library: f"{major}.99.{'.'.join(patch)}"}
+        monkeypatch.setattr(key, "installed", lambda changed=patched: changed)
         assert key.run_key(f, given, device="cpu") == cpu, library  # a patch release
-        monkeypatch.setattr(key, "installed", lambda changed=here | {library: f"{major}.99.{'.'.join(patch)}"}: changed)
+        monkeypatch.setattr(key, "installed", lambda changed=newer: changed)
         assert key.run_key(f, given, device="cpu") != cpu, library
     monkeypatch.undo()
     monkeypatch.setenv("NCBOOK_DATA", str(tmp_path))

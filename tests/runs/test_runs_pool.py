@@ -223,7 +223,12 @@ def test_an_interrupt_keeps_what_is_finished(home):
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a test run in the background was told to ignore it
     run = subprocess.Popen(
-        [sys.executable, "-c", script], env=env, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=listen  # noqa: PLW1509
+        [sys.executable, "-c", script],
+        env=env,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=listen,  # noqa: PLW1509
     )
     while len(calls(home)) < 2:
         time.sleep(0.1)

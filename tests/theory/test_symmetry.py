@@ -60,7 +60,9 @@ def test_s_is_the_same_after_permutation_and_rotation():
 
 def test_rotations_are_uniform():
     random = np.random.default_rng(3)
-    first = np.array([rotation(3, random)[0, 0] for _ in range(2000)])  # a coordinate of a uniform point of the sphere: uniform (Archimedes)
+    first = np.array(
+        [rotation(3, random)[0, 0] for _ in range(2000)]
+    )  # a coordinate of a uniform point of the sphere: uniform (Archimedes)
     assert stats.kstest(first, stats.uniform(-1, 2).cdf).pvalue > 0.01
     signs = [np.linalg.det(rotation(3, random)) > 0 for _ in range(200)]
     assert 60 < sum(signs) < 140

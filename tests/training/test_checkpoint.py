@@ -107,7 +107,9 @@ def stack_errors(*, kill_in_step: int | None = None) -> tuple[torch.Tensor, int]
     return torch.cat([*(part.flatten() for part in errors), weights]), steps
 
 
-@pytest.mark.parametrize(("every", "lost"), [(300.0, 1), (0.0, 0)])  # seconds between checkpoints; epochs begun again, beside the one cut off
+@pytest.mark.parametrize(
+    ("every", "lost"), [(300.0, 1), (0.0, 0)]
+)  # seconds between checkpoints; epochs begun again, beside the one cut off
 def test_networks_trained_together_go_on_with_the_same_digits(every, lost, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "EVERY", every)
     undisturbed, steps = stack_errors()
@@ -221,7 +223,7 @@ def patches_descent(*, stop_after: int | None = None) -> tuple[list, int]:
 
 
 @pytest.mark.parametrize("damaged", [False, True])
-@pytest.mark.parametrize("stop_after, left", [(1, 41), (2, 31), (3, 1)])
+@pytest.mark.parametrize(("stop_after", "left"), [(1, 41), (2, 31), (3, 1)])
 def test_descent_on_patches_goes_on_with_the_same_digits(stop_after, left, damaged, tmp_path):
     undisturbed, steps = patches_descent()
     with kept_in(tmp_path):

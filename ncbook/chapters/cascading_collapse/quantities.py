@@ -31,7 +31,8 @@ def next_to_last_fall(rows: pd.DataFrame) -> float:
 
 
 def typical_earlier_fall(rows: pd.DataFrame) -> float:
-    """The median over the layers before the last of V at the last epoch over that where the terminal phase began: below 0.5 when most have halved."""
+    """The median over the layers before the last of V at the last epoch over that where the terminal phase began: below 0.5 when most have
+    halved."""
     fall = terminal_fall(rows).iloc[:-1]
     return float(fall.median()) if len(fall) else NAN
 
@@ -58,7 +59,8 @@ def chance_of_straighter(rows: pd.DataFrame) -> float:
 
 
 def chance_of_straighter_at_onset(rows: pd.DataFrame) -> float:
-    """Share of random falling curves on which a line fits better than on log NC1 against depth, where the terminal phase begins; nan when it never did."""
+    """Share of random falling curves on which a line fits better than on log NC1 against depth, where the terminal phase begins; nan when
+    it never did."""
     begins = rows["terminal_epoch"].max()
     return NAN if np.isnan(begins) else _chance(at_end(rows, epoch=begins)["nc1"])
 
@@ -74,7 +76,8 @@ def stall(rows: pd.DataFrame) -> float:
 
 
 def stall_without_labels(rows: pd.DataFrame) -> float:
-    """Decades that the squared distance to the nearest train mean over Tr Sigma_B, which uses no test label, falls short on test of half of its fall on train.
+    """Decades that the squared distance to the nearest train mean over Tr Sigma_B, which uses no test label, falls short on test of half of
+    its fall on train.
 
     From the middle layer to the last, at the last epoch.
     """

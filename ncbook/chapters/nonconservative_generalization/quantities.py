@@ -49,13 +49,15 @@ def bound_end(rows: pd.DataFrame) -> float:
 
 
 def svm_approach(rows: pd.DataFrame) -> float:
-    """1 - cosine between classifier and support vector machine, at the last epoch over the same at twice the terminal phase's first epoch."""
+    """1 - cosine between classifier and support vector machine, at the last epoch over the same at twice the terminal phase's first
+    epoch."""
     _, middle, last = _ends(_free(rows))
     return (1 - last["svm_cosine"]) / (1 - middle["svm_cosine"])
 
 
 def gain_score(rows: pd.DataFrame) -> float:
-    """The p-value, as a normal score, of the permutation test for frames in the gain of the terminal phase; standard normal when frames do not matter."""
+    """The p-value, as a normal score, of the permutation test for frames in the gain of the terminal phase; standard normal when frames do
+    not matter."""
     return _score(_gain(rows))
 
 
@@ -66,7 +68,8 @@ def gain_variance(rows: pd.DataFrame) -> float:
 
 
 def accuracy_score(rows: pd.DataFrame) -> float:
-    """The p-value, as a normal score, of the permutation test for frames in the last test accuracy, as if all networks had collapsed equally.
+    """The p-value, as a normal score, of the permutation test for frames in the last test accuracy, as if all networks had collapsed
+    equally.
 
     What log V and log loss of the training set explain of the accuracy within seeds is taken out.
     """
@@ -79,12 +82,14 @@ def accuracy_score(rows: pd.DataFrame) -> float:
 
 
 def order_by_score(rows: pd.DataFrame) -> float:
-    """Rank correlation over frames of the score fixed beforehand with the mean last test error; nan when either is the same for all frames."""
+    """Rank correlation over frames of the score fixed beforehand with the mean last test error; nan when either is the same for all
+    frames."""
     return _order(rows, "score")
 
 
 def order_by_lipschitz(rows: pd.DataFrame) -> float:
-    """Rank correlation over frames of the logarithm of the least Lipschitz constant, averaged over training sets, with the mean last test error."""
+    """Rank correlation over frames of the logarithm of the least Lipschitz constant, averaged over training sets, with the mean last test
+    error."""
     return _order(rows.assign(steepness=np.log(rows["least_lipschitz"])), "steepness")
 
 
@@ -96,7 +101,8 @@ def order_by_covering(rows: pd.DataFrame) -> float:
 def spreads(rows: pd.DataFrame) -> pd.DataFrame:
     """Standard deviation over alignments of the gain and of the last test accuracy, in points, pooled over one arm's layouts: for a figure.
 
-    A row each (``of``), with its mean, the 95% interval, and the p-value of the permutation test; nan where a network of the arm has no gain.
+    A row each (``of``), with its mean, the 95% interval, and the p-value of the permutation test; nan where a network of the arm has no
+    gain.
     """
     layouts = [one for _, one in rows.groupby("layout")]
     gain = np.stack([_gain(one) for one in layouts])  # (layouts, F, S)
@@ -110,7 +116,8 @@ def spreads(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ends(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:
-    """One network's rows at the first epoch of the terminal phase, at twice that, and at the last epoch; all nan where there is no such epoch."""
+    """One network's rows at the first epoch of the terminal phase, at twice that, and at the last epoch; all nan where there is no such
+    epoch."""
     curve = rows.set_index("epoch")
     columns = [c for c in curve if pd.api.types.is_numeric_dtype(curve[c])]
     epochs = (*(lasting_onset(rows) if len(rows) else (NAN, NAN)), curve.index.max() if len(rows) else NAN)

@@ -1,7 +1,7 @@
 """The numbers behind the claims on rank. Each takes the rows of one seed in one setting.
 
-A rank is only read where the network fits: a training loss of 0.05 or more makes the number undefined. The *band* is the noise up to r = 2, fixed before any
-run. Generated data are read at the largest number of samples, but where their number is what the claim is about.
+A rank is only read where the network fits: a training loss of 0.05 or more makes the number undefined. The *band* is the noise up to r = 2,
+fixed before any run. Generated data are read at the largest number of samples, but where their number is what the claim is about.
 """
 
 import numpy as np
@@ -49,7 +49,8 @@ def count_gap(rows: pd.DataFrame) -> float:
 
 
 def count_gap_any_threshold(rows: pd.DataFrame) -> float:
-    """Largest distance, over the band and the thresholds 0.3, 0.1 and 0.03, between the filters' singular values above them and the number of patterns."""
+    """Largest distance, over the band and the thresholds 0.3, 0.1 and 0.03, between the filters' singular values above them and the number
+    of patterns."""
     return _count_gap(rows, list(COUNTS))
 
 
@@ -64,7 +65,8 @@ def one_direction(rows: pd.DataFrame) -> float:
 
 
 def chosen_at_start(rows: pd.DataFrame) -> float:
-    """Share of the filters, by energy, that lie along the pattern of their class with which they started best aligned, at the end of the band."""
+    """Share of the filters, by energy, that lie along the pattern of their class with which they started best aligned, at the end of the
+    band."""
     return _at_band(rows)["chosen_at_start"]
 
 
@@ -76,7 +78,8 @@ def break_over_prediction(rows: pd.DataFrame) -> float:
 
 
 def break_exponent(rows: pd.DataFrame) -> float:
-    """Least-squares slope of log noise at which accuracy falls below 0.9 on log samples, for the number of patterns that has most of them."""
+    """Least-squares slope of log noise at which accuracy falls below 0.9 on log samples, for the number of patterns that has most of
+    them."""
     filters = _trained(rows)
     sizes = filters.groupby("patterns")["samples"].nunique()
     curves = filters[filters["patterns"] == sizes.idxmax()].groupby("samples")
@@ -98,7 +101,8 @@ def break_noise(curve: pd.DataFrame) -> float:
 
 
 def failed_over_data(rows: pd.DataFrame) -> float:
-    """Stable rank of the filters over that of the patches at the largest noise; nan unless fewer than 3 in 4 test images are classified correctly there."""
+    """Stable rank of the filters over that of the patches at the largest noise; nan unless fewer than 3 in 4 test images are classified
+    correctly there."""
     end = _fitted(_most_samples(_trained(rows))).sort_values("noise").tail(1)
     data = _most_samples(rows[rows["matrix"] == "patches"]).sort_values("noise").tail(1)
     if not len(end) or end["test_accuracy"].item() >= 0.75 or end["noise"].item() != data["noise"].item():
@@ -112,7 +116,8 @@ def image_share(rows: pd.DataFrame) -> float:
 
 
 def image_share_any_rank(rows: pd.DataFrame) -> float:
-    """Growth of the first layer's filter rank in decades over that of the patches it sees: the largest over stable, entropy and numerical rank."""
+    """Growth of the first layer's filter rank in decades over that of the patches it sees: the largest over stable, entropy and numerical
+    rank."""
     return max(_image_share(rows, kind) for kind in KINDS)
 
 

@@ -16,7 +16,8 @@ def angle_gap(rows: pd.DataFrame) -> float:
 
 
 def margin_shortfall(rows: pd.DataFrame) -> float:
-    """How far the margin at the largest scale falls short of the best code's, in units of log(C (C - 1)) / scale, which a minimiser keeps to."""
+    """How far the margin at the largest scale falls short of the best code's, in units of log(C (C - 1)) / scale, which a minimiser keeps
+    to."""
     last = rows.sort_values("scale").iloc[-1]
     classes = last["classes"]
     return (1 - last["best_cosine"] - last["one_vs_rest"]) * last["scale"] / np.log(classes * (classes - 1))
@@ -29,12 +30,14 @@ def finite_scale_gap(rows: pd.DataFrame) -> float:
 
 
 def frame_variance(rows: pd.DataFrame) -> float:
-    """Variance that frames add to the test accuracy, in squared percentage points; unbiased, so negative half the time when there is none."""
+    """Variance that frames add to the test accuracy, in squared percentage points; unbiased, so negative half the time when there is
+    none."""
     return components.variance(accuracy(rows))
 
 
 def frame_variance_equal_collapse(rows: pd.DataFrame) -> float:
-    """Variance that frames add to the test accuracy, in squared points, after what train V and train error explain of it has been taken out."""
+    """Variance that frames add to the test accuracy, in squared points, after what train V and train error explain of it has been taken
+    out."""
     y, error, collapse = (table(rows, c) for c in ("test_error", "train_error", "train_variance_ratio"))
     if (collapse <= 0).any():
         return NAN
@@ -45,7 +48,8 @@ def frame_variance_equal_collapse(rows: pd.DataFrame) -> float:
 
 
 def permutation_score(rows: pd.DataFrame) -> float:
-    """The p-value of the layout's permutation test as a normal score: standard normal over layouts when frames do not matter, large when they do."""
+    """The p-value of the layout's permutation test as a normal score: standard normal over layouts when frames do not matter, large when
+    they do."""
     return float(-special.ndtri(components.component(accuracy(rows)).p - 0.5 / 1000))  # the middle of the step of 1/1000 that p stands for
 
 

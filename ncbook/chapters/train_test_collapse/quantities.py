@@ -24,7 +24,8 @@ def strong_lag(rows: pd.DataFrame) -> float:
 
 
 def weak_lag(rows: pd.DataFrame) -> float:
-    """Decades by which the label-free statistics on test, which vanish exactly under weak collapse, fall short of half of train's fall: the smaller."""
+    """Decades by which the label-free statistics on test, which vanish exactly under weak collapse, fall short of half of train's fall: the
+    smaller."""
     return np.minimum(_lag(rows, "weak_nearest_mean"), _lag(rows, "weak_kmeans"))  # nan when either is
 
 

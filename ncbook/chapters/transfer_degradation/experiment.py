@@ -8,9 +8,9 @@ from torch import Tensor
 
 from ncbook.data.datasets import Dataset
 from ncbook.errors import unknown
-from ncbook.metrics.table import collapse_table
 from ncbook.metrics.moments import ClassMoments
 from ncbook.metrics.probes import probe_accuracies
+from ncbook.metrics.table import collapse_table
 from ncbook.runs.grid import expand
 from ncbook.seeds import child_generator
 from ncbook.training.loop import extract_layers
@@ -60,7 +60,8 @@ def experiment(recipe: Recipe, *, labels: str, every_layer: bool, blurs: list[fl
 
 
 def blurred(train: Tensor, test: Tensor, labels: Tensor, share: float, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Features (N, d) and (M, d) plus Gaussian noise, the same in all directions, that by itself makes V = `share` on the training labels (N,)."""
+    """Features (N, d) and (M, d) plus Gaussian noise, the same in all directions, that by itself makes V = `share` on the training labels
+    (N,)."""
     if not share:
         return train, test
     between = ClassMoments.from_features(train, labels).between()
@@ -71,7 +72,8 @@ def blurred(train: Tensor, test: Tensor, labels: Tensor, share: float, *, seed: 
 
 
 def source_task(recipe: Recipe, labels: str, seed: int, device: str) -> Dataset:
-    """The data set with the labels to pre-train on: ``coarse``, ``fine``, or ``random``: as many classes as coarse, and as large, but drawn by lot.
+    """The data set with the labels to pre-train on: ``coarse``, ``fine``, or ``random``: as many classes as coarse, and as large, but drawn
+    by lot.
 
     The images, and the fine labels kept beside them, are the same for all three. Raises `InputError` for another name.
     """

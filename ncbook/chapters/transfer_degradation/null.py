@@ -11,9 +11,9 @@ from ncbook.claims.curves import onset
 def shuffles(rows: pd.DataFrame, *, draws: int) -> pd.DataFrame:
     """Means over seeds of shuffled quantities beside the observed one, `draws` rows a quantity; none for a quantity that a seed lacks.
 
-    `rows` are those of one data set, network and probe, features as they are. The accuracies are shuffled over the epochs of the terminal phase, or
-    over the weight decays, and the changes over the layers: every number stays, and every relation is broken. ``supported`` says whether the rule of
-    the claims would call the shuffled numbers so, ``as_far`` whether their mean is as far as the observed one.
+    `rows` are those of one data set, network and probe, features as they are. The accuracies are shuffled over the epochs of the terminal
+    phase, or over the weight decays, and the changes over the layers: every number stays, and every relation is broken. ``supported`` says
+    whether the rule of the claims would call the shuffled numbers so, ``as_far`` whether their mean is as far as the observed one.
     """
     coarse = rows[rows["labels"] == "coarse"]
     arm = coarse[coarse["weight_decay"] == coarse["weight_decay"].max()]

@@ -1,8 +1,8 @@
 """The numbers behind the claims on transfer. Each takes the rows of one seed in one setting.
 
-The *main arm* is coarse labels at the largest weight decay on record: the one with the deepest collapse, fixed before any run. Features are as they are (blur 0). A *change* is
-the accuracy at the last epoch minus that where the terminal phase began. The probe is logistic regression on raw features, unless the
-claim's settings name one.
+The *main arm* is coarse labels at the largest weight decay on record: the one with the deepest collapse, fixed before any run. Features are
+as they are (blur 0). A *change* is the accuracy at the last epoch minus that where the terminal phase began. The probe is logistic
+regression on raw features, unless the claim's settings name one.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """The numbers behind the claims on wide networks. Each takes the rows of one seed in one setting.
 
-V is that of the features before the last layer. The *main* runs are those at the largest weight decay on record, which balances longest: fixed
-before any run. Where several have a head of two or more layers, a claim about all of them takes the one that speaks most against it.
+V is that of the features before the last layer. The *main* runs are those at the largest weight decay on record, which balances longest:
+fixed before any run. Where several have a head of two or more layers, a claim about all of them takes the one that speaks most against it.
 """
 
 import numpy as np
