@@ -22,7 +22,7 @@ from ncbook.metrics.table import CLASS_METRICS, METRICS, Split, as_table, class_
 from ncbook.metrics.taps import Pooling, batch_parts, check_pooling, layer_names, loader, module_name, plain, run, scores_of, tapped
 from ncbook.metrics.weak import weak_kmeans
 
-MEMORY = 1e9  # bytes of features of one split that are held before it is read twice instead
+MEMORY = 5e8  # bytes of features of one split that are held before it is read twice instead
 
 
 def measure(
