@@ -23,7 +23,7 @@ from ncbook.metrics.taps import Pooling, batch_parts, check_pooling, layer_names
 from ncbook.metrics.weak import weak_kmeans
 from ncbook.renamed import moved_name
 
-MEMORY = 1e9  # bytes of features of one split that are held before it is read twice instead
+MEMORY = 5e8  # bytes of features of one split that are held before it is read twice instead
 
 
 def measure(
