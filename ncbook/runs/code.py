@@ -15,16 +15,15 @@ from ncbook.runs.digest import digest
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # They say where things are, what went wrong and which runs there are; they cannot change the number that a run gives.
-NOT_RESULTS = {
-    PACKAGE / name for name in ("errors.py", "paths.py", "renamed.py", "settings.py", "version.py", "__init__.py", "runs/grid.py")
-}
+NOT_RESULTS = {PACKAGE / name for name in ("errors.py", "paths.py", "settings.py", "version.py", "__init__.py", "runs/grid.py")}
+OLD_NAMES = "renamed.py"  # it names half of the package, and brings none of it
 
 
 def module_code(path: Path) -> str:
     """Digest of a module and of all modules that it reaches by import: those of the package, and a user's module's own neighbours."""
     reached, waiting = {}, [path.resolve()]
     while waiting:
-        if (here := waiting.pop()) not in reached:
+        if (here := waiting.pop()) not in reached and here.name != OLD_NAMES:
             stat = here.stat()
             reached[here], names = _parsed(here, (stat.st_mtime_ns, stat.st_size))
             waiting += files_of(names, ours=here.is_relative_to(PACKAGE))

@@ -345,3 +345,14 @@ def test_a_file_beside_the_notebook_counts_with_its_neighbours(tmp_path, monkeyp
 def test_installed_packages_and_the_standard_library_are_not_own_code():
     assert [codes._own(name) for name in ("numpy", "json", "sys", "torch", "__main__", "no_such_module")] == [None] * 6
     assert codes._own("toy_experiments") == Path(inspect.getsourcefile(test_defaults_count)).parent / "toy_experiments"
+
+
+def test_what_only_names_a_module_does_not_bring_its_code():
+    """The table of old names holds the names of half of the package; to follow them would tie a run to modules that it never calls."""
+    experiment = codes.PACKAGE / "chapters" / "symmetric_generalization" / "experiment.py"
+    opened = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codes, "_parsed", lambda path, changed, real=codes._parsed: opened.append(path) or real(path, changed))
+        codes.module_code(experiment)
+    reached = {str(path.relative_to(codes.PACKAGE)) for path in opened}
+    assert "theory/codes.py" in reached and not {"renamed.py", "metrics/network.py", "publish/records.py"} & reached
