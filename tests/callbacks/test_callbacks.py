@@ -202,3 +202,22 @@ def test_torchmetrics_habits(digits):
         figure, axes = metric.plot(history)
         assert figure is not None and axes is not None
         matplotlib.pyplot.close(figure)
+
+
+def test_lightning_on_two_processes():
+    pytest.importorskip("lightning.pytorch", reason="lightning is not installed")
+    import json
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).parent))
+    from lightning_on_two_processes import Classifier, digits
+
+    script = Path(__file__).with_name("lightning_on_two_processes.py")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    logged = json.loads(done.stdout.split("LOGGED ")[1].splitlines()[0])
+    wanted = measure(Classifier(), TensorDataset(*digits())).iloc[0]
+    for key in KEYS:
+        assert logged[f"collapse/val/{key}"] == pytest.approx(wanted[key], rel=1e-4), key
