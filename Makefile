@@ -42,7 +42,7 @@ help:
 	@echo "make publish           the book from the largest records, without training"
 	@echo "make lint              style, types, and that the package's imports point one way"
 	@echo "make format            write the style that make lint asks for"
-	@echo "make bench             speed of the metrics against the textbook version"
+	@echo "make bench             speed of the metrics against the textbook version (minutes; SHAPES=20000,512,10 for one shape N,d,C)"
 	@echo "make lab               JupyterLab in the book's environment"
 	@echo "make serve             the built book on http://localhost:8000"
 	@echo "make clean             delete what was built; downloads and finished runs stay"
@@ -103,7 +103,7 @@ format: $(DEV_STAMP)
 	@$(RUN) -m ruff format
 
 bench: $(STAMP)
-	@for benchmark in tests/benchmarks/bench_*.py; do $(RUN) $$benchmark || exit 1; done
+	@for benchmark in tests/benchmarks/bench_*.py; do $(RUN) $$benchmark $(SHAPES) || exit 1; done
 
 lab: $(STAMP)
 	@$(RUN) -m jupyterlab book/chapters
