@@ -60,7 +60,7 @@ def read(experiment: str, key: str, **expected) -> tuple[pd.DataFrame, dict] | N
 
 
 def _read(here: Path, **expected) -> tuple[str, dict] | None:
-    """The CSV and the ``run.json`` of a folder, if their checksum holds and experiment, key and the fields `expected` are those of the folder."""
+    """The CSV and the ``run.json`` of a folder, if their checksum holds and they are of the experiment, key and fields `expected` there."""
     expected |= {"experiment": here.parent.name, "key": here.name}
     try:
         info = json.loads((here / "run.json").read_text(encoding="utf-8"))
