@@ -1,4 +1,4 @@
-# The front door. `make` prints what there is; everything else is decided in Python (ncbook/cli.py).
+# The front door. `make` prints what there is; everything else is decided in Python (ncbook/cli/app.py).
 
 PROFILE ?= quick
 DEVICE  ?= auto

@@ -18,7 +18,7 @@ def markdown(value: object) -> str:
 
 
 def code(value: object) -> str:
-    """The same in the letters of code, where no letter of `value` could end them.
+    """A value as inline code in Markdown, whatever letters it holds.
 
     >>> code("quick"), code("a`b")
     ('`quick`', 'a\\\\`b')

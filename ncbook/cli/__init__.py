@@ -1,4 +1,4 @@
-"""The command line: what make calls, and what a reviewer types."""
+"""The command line (`app`), and its commands for data sets (`data`)."""
 
 from ncbook.cli.app import main
 

@@ -220,9 +220,9 @@ def claims(profile: Profile = "quick") -> None:
     verdicts = {}
     for name in _chapter_names():
         try:
-            found = execute.verdicts(execute.Chapter(name, profile, {}))
-            older = "" if not found or execute.is_current(name, profile) else " (of an older state)"
-            verdicts |= {v["id"]: (v["verdict"], older) for v in found}
+            judged = execute.verdicts(execute.Chapter(name, profile, {}))
+            older = "" if not judged or execute.is_current(name, profile) else " (of an older state)"
+            verdicts |= {v["id"]: (v["verdict"], older) for v in judged}
         except InputError as error:
             Console(stderr=True, highlight=False).print(f"left out: {error}", markup=False, soft_wrap=True)
     table = Table("claim", "statement", "test", f"verdict ({profile})", box=None)

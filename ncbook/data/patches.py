@@ -1,5 +1,7 @@
-"""Images made of patches: one object of a few orthogonal patterns, and background patches of noise (our reconstruction of the model
-that Zhang, Gao, Zou & Cao 2025 describe)."""
+"""Images made of patches: one object of a few orthogonal patterns, and background patches of noise.
+
+Our reconstruction of the model that Zhang, Gao, Zou & Cao (2025) describe.
+"""
 
 from dataclasses import dataclass
 

@@ -207,11 +207,11 @@ def _cosines(vectors: Tensor) -> Tensor:
 
 
 def nc3_self_duality(weight, centred_means, labels=None) -> Tensor:
-    """Squared Frobenius distance |W/|W| - M/|M||^2 of the classifier (C, d) and the centred class means (C, d), in [0, 4].
+    """NC3: squared Frobenius distance ``|W / |W| - M / |M| |^2`` of the classifier (C, d) and the centred class means (C, d), in [0, 4].
 
     ``(weight, features, labels)`` and ``(weight, moments)`` stand for ``(weight, centred class means)``.
 
-    Papyan, Han & Donoho 2020, NC3; *squared* as in the authors' notebook and figure. NaN if one of the two is zero.
+    Papyan, Han & Donoho 2020; *squared* as in the authors' notebook and figure. NaN if one of the two is zero.
 
     >>> nc3_self_duality(torch.ones(4, 1), -3 * torch.ones(4, 1)).item()
     4.0

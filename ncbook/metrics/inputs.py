@@ -1,5 +1,4 @@
-"""What people have at hand, as tensors: arrays, tables and lists are taken as they are, and what cannot be used is refused in one
-sentence."""
+"""Features and labels as tensors, from arrays, tables and lists; what cannot be used is refused in one sentence."""
 
 import warnings
 

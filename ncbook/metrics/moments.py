@@ -140,7 +140,7 @@ class ClassMoments:
         return self.mean.device
 
     def to(self, device) -> "ClassMoments":
-        """The same on another device."""
+        """These moments on another device."""
         return ClassMoments(self.count.to(device), self.mean.to(device), self.scatter.to(device))
 
     def present(self) -> "ClassMoments":

@@ -37,7 +37,7 @@ class MeanSpan:
         return self.variance.numel()
 
     def to(self, device) -> "MeanSpan":
-        """The same on another device."""
+        """This span on another device."""
         return MeanSpan(*(part.to(device) for part in vars(self).values()))
 
     @classmethod

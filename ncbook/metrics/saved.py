@@ -1,4 +1,4 @@
-"""What people have on disk: features that were saved, mapped and not read where that can be, and checkpoints of their own networks."""
+"""Load saved features, mapped rather than read where possible, and checkpoints of networks."""
 
 import pickle
 import warnings

@@ -57,7 +57,7 @@ class Second:
 
     @classmethod
     def empty(cls, moments: ClassMoments, span: MeanSpan | None, *, predictions: bool) -> "Second":
-        """Of no samples; with ``predictions`` each `update` must say what the network decided."""
+        """The sums over no samples; with ``predictions`` each `update` must say what the network decided."""
         classes, width = moments.mean.shape
         device = moments.mean.device
         groups = [ClassMoments.empty(classes, width, device=device) for _ in range(2)]
@@ -111,7 +111,10 @@ class Second:
 
 
 def check_same_data(count: Tensor, whitened: Tensor, residual: Tensor, moments: ClassMoments, *, where: str = "") -> None:
-    """See `Second.check`."""
+    """Raise `InputError` where a second pass read other samples than the ``moments`` were made of: counts or means of a class differ.
+
+    ``count`` (C,), ``whitened`` (C,) and ``residual`` (C, r) are those of `Second`; ``where`` begins the message.
+    """
     remedy = "both passes must read the same data, without random augmentation, dropout or a subset drawn anew"
     first = moments.count.to(count.device)
     if not torch.equal(count, first):

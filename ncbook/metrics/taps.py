@@ -1,4 +1,4 @@
-"""What people's loops hand over: batches and outputs of many forms, and a layer's activations as they pass."""
+"""Inputs and labels from batches of many forms, scores from outputs of many forms, and activations of named layers."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager

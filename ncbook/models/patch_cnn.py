@@ -1,5 +1,7 @@
-"""The two-layer network on patches (our reconstruction of the network of Zhang, Gao, Zou & Cao 2025, with the details of Shi, Wang, Zhang &
-Cao 2025)."""
+"""The two-layer network on patches.
+
+Our reconstruction of the network of Zhang, Gao, Zou & Cao (2025), with the details of Shi, Wang, Zhang & Cao (2025).
+"""
 
 import torch
 from torch import Tensor

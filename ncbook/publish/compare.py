@@ -17,13 +17,12 @@ import pandas as pd
 
 from ncbook.runs.pool import Run
 
-FACTOR = 5  # of the largest difference that instruction sets made here
-FLOOR = (
-    2e-4  # of a number, or of a column's largest where it has both signs: some thousand roundings of float32, a fifth of a wrong x 1.001
-)
+FACTOR = 5  # times the largest difference that instruction sets made here
+# of a number, or of a column's largest where it has both signs: some thousand roundings of float32, a fifth of a wrong x 1.001
+FLOOR = 2e-4
 PRINTED = 1.1e-2  # of a number that a text holds with three digits
 NOTHING = 1e-6  # of a spectrum's largest: below it the numbers are float32's rounding alone
-FLIPS = 0.05  # a share of an epoch's cells in a column of counts: images on the edge, which fell elsewhere in no measurement
+FLIPS = 0.05  # a share of an epoch's cells in a column of counts: images at a decision boundary that no measurement moved across it
 BEFORE = 2e-2  # of a number before training, on another device: a GPU's shorter floats
 CHAOS = 1e-2  # at least, of what single networks may do that no measurement saw: a decade's, or of a column's largest
 POPS = 1 / 3  # a share of an epoch's runs: networks that rounding drove over an edge (a maximum, a rectifier) there and in no measurement
@@ -89,7 +88,7 @@ def within(
     (was, now, *others), places = _aligned(runs, [recorded, fresh, *others], difference)
     kinds = {column: "fixed" if column in runs[0].parameters else _kind(column, now[column]) for column in was.columns if len(places)}
     apart = {c: [_gap(kind, other[c], now[c]) for other in others] for c, kind in kinds.items()}
-    # how far single networks of this table go here: another may have gone as far elsewhere
+    # how far single networks of this table go here: on the recording machine another one may have gone as far
     farthest = [_finite(apart[c]).max() / _unit(k, now[c]) for c, k in kinds.items() if others and k != "fixed"]
     chaos = 0.0 if steady else max(CHAOS, *farthest, 0.0)
     worst = 0.0

@@ -49,8 +49,8 @@ def provenance(read: list[Table], *, profile: str, folder: Path, record: Record 
 
 
 def _all(runs: list[dict], name: str) -> str:
-    found = sorted({run.get(name) or "not recorded" for run in runs})
-    return f"{name.replace('_', '-')} {' and '.join(map(markdown, found))}"
+    values = sorted({run.get(name) or "not recorded" for run in runs})
+    return f"{name.replace('_', '-')} {' and '.join(map(markdown, values))}"
 
 
 def _record(runs: list[dict], record: Record) -> str:

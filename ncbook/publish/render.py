@@ -19,13 +19,13 @@ from ncbook.runs.digest import digest
 FIGURE_MIME = "application/vnd.ncbook.figure+json"  # as figures.show writes it; importing it from there would load matplotlib
 
 
-def build(asked: list[Chapter], beside: Sequence[Chapter] = ()) -> Path:
+def build(chapters: list[Chapter], beside: Sequence[Chapter] = ()) -> Path:
     """Build the book from executed chapters and put it in place whole; returns the page to open. Nothing changed means nothing built.
 
-    The ledger shows the verdicts of the chapters `beside`, which are the same ones under smaller profiles, next to those `asked`.
+    In the ledger, the verdicts of the chapters `beside`, which are the same ones under smaller profiles, stand next to those of `chapters`.
     """
     stage, site = paths.build() / "stage", paths.build() / "html"
-    figures = _stage(asked, beside, stage)
+    figures = _stage(chapters, beside, stage)
     stamp = _digest_of(stage)
     page = site / "index.html"
     if page.is_file() and (site / ".stamp").is_file() and (site / ".stamp").read_text() == stamp:
@@ -45,7 +45,7 @@ def build(asked: list[Chapter], beside: Sequence[Chapter] = ()) -> Path:
     return page
 
 
-def _stage(asked: list[Chapter], beside: Sequence[Chapter], stage: Path) -> dict[str, list[str]]:
+def _stage(chapters: list[Chapter], beside: Sequence[Chapter], stage: Path) -> dict[str, list[str]]:
     """Copy the book's sources and the executed chapters to `stage`; returns the names of the figures of each chapter."""
     book = paths.root() / "book"
     shutil.rmtree(stage, ignore_errors=True)
@@ -53,14 +53,14 @@ def _stage(asked: list[Chapter], beside: Sequence[Chapter], stage: Path) -> dict
     shutil.copy(paths.root() / "_config.yml", stage)
     (stage / "chapters" / "figures").mkdir(parents=True)
     figures = {}
-    for chapter in asked:
+    for chapter in chapters:
         source = json.loads((chapter.folder / f"{chapter.name}.ipynb").read_text(encoding="utf-8"))
         figures[chapter.name] = [name for cell in source["cells"] if (name := _caption(cell))]
         _tidy(source)
         (stage / "chapters" / f"{chapter.name}.ipynb").write_text(json.dumps(source, indent=1), encoding="utf-8")
         for file in (chapter.folder / "figures").iterdir():
             shutil.copy(file, stage / "chapters" / "figures")
-    for name, text in {**ledger.pages(asked, beside), **trust.pages(asked)}.items():
+    for name, text in {**ledger.pages(chapters, beside), **trust.pages(chapters)}.items():
         (stage / "_generated").mkdir(exist_ok=True)
         (stage / "_generated" / f"{name}.md").write_text(text, encoding="utf-8")
     return figures
@@ -68,12 +68,12 @@ def _stage(asked: list[Chapter], beside: Sequence[Chapter], stage: Path) -> dict
 
 def _caption(cell: dict) -> str | None:
     """Move the caption and alt text that `figures.show` left in a cell's output to where Jupyter Book reads them; the figure's name."""
-    found = [o["data"] for o in cell.get("outputs", []) if FIGURE_MIME in o.get("data", {})]
-    if not found:
+    shown = [o["data"] for o in cell.get("outputs", []) if FIGURE_MIME in o.get("data", {})]
+    if not shown:
         return None
-    if len(found) > 1:
+    if len(shown) > 1:
         raise InputError("a notebook cell shows two figures; give each a cell of its own, since caption and alt text belong to a cell.")
-    figure = found[0].pop(FIGURE_MIME)
+    figure = shown[0].pop(FIGURE_MIME)
     name = figure["name"]
     links = " · ".join(f"{{download}}`{kind.upper()} <figures/{name}.{kind}>`" for kind in ("csv", "svg", "png"))
     cell["metadata"]["mystnb"] = {

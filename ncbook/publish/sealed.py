@@ -47,5 +47,5 @@ def made_from(folder: Path) -> str | None:
 
 
 def _files(folder: Path) -> dict[str, str]:
-    found = (path for path in folder.rglob("*") if path.is_file() and path != folder / "stamp")
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+    files = (path for path in folder.rglob("*") if path.is_file() and path != folder / "stamp")
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -195,8 +195,7 @@ def away_from_the_cache(name: str) -> Iterator[None]:
 
 
 def _one_stack(recorded: Table, fresh: Table) -> bool:
-    """Whether the record names this processor and these versions: it is then held to every digit. To name others is of no use to a
-    forger."""
+    """Whether a record names this processor and these versions, so that every digit must agree. To name others is of no use to a forger."""
     pairs = zip(recorded.runs, fresh.runs, strict=True)
     return all(was.get(name) == now.get(name) for was, now in pairs for name in STACK)
 

@@ -54,7 +54,7 @@ class Run:
         return run_key(self.function, self.parameters, device=self.device, code=self.code, instruction_set=rounding)
 
     def stored(self) -> tuple[pd.DataFrame, dict] | None:
-        """Its table and its ``run.json``, if the store holds it: whole, and of these very parameters."""
+        """The run's table and ``run.json`` from the store; None where there is none, or it is damaged or of other parameters."""
         return store.read(self.experiment, self.key, parameters=canonical(self.parameters), device=self.device)
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
 """The table store: one folder a finished run, ``data/runs/<experiment>/<key>/`` with ``table.csv`` and ``run.json``.
 
 A run is there completely or not at all: it is written aside and renamed, and read only when its checksum, over both files, holds.
-``run.json`` also says whose run it is (experiment, key, parameters, device), so that one put into the place of another is not read either.
+``run.json`` also holds the run's experiment, key, parameters and device, so that a run copied into the folder of another is not read.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ EXACT = {"float_precision": "round_trip"} if tuple(map(int, pd.__version__.split
 
 
 def folder(experiment: str, key: str) -> Path:
-    """Where a run lives, finished or not."""
+    """The folder of a run, finished or not."""
     return runs() / experiment / key
 
 
@@ -46,12 +46,12 @@ def from_csv(text: str) -> pd.DataFrame:
 
 
 def read(experiment: str, key: str, **expected) -> tuple[pd.DataFrame, dict] | None:
-    """A finished run's table and its ``run.json``; ``None`` when it is not there, not whole or another run, so that it is computed again.
+    """A finished run's table and its ``run.json``; ``None`` when it is missing, damaged or of another run.
 
     `expected` are fields of ``run.json``, such as ``parameters``, that must be these.
     """
-    if found := _read(folder(experiment, key), **expected):
-        text, info = found
+    if stored := _read(folder(experiment, key), **expected):
+        text, info = stored
         try:
             return from_csv(text), info
         except ValueError:
@@ -60,7 +60,7 @@ def read(experiment: str, key: str, **expected) -> tuple[pd.DataFrame, dict] | N
 
 
 def _read(here: Path, **expected) -> tuple[str, dict] | None:
-    """The CSV and the ``run.json`` of a folder, when the checksum over both holds and the run is the one that belongs there."""
+    """The CSV and the ``run.json`` of a folder, if their checksum holds and they are of the experiment, key and fields `expected` there."""
     expected |= {"experiment": here.parent.name, "key": here.name}
     try:
         info = json.loads((here / "run.json").read_text(encoding="utf-8"))
@@ -72,7 +72,7 @@ def _read(here: Path, **expected) -> tuple[str, dict] | None:
 
 
 def _same(first, second) -> bool:
-    """Whether two values are one in JSON, where ``1``, ``1.0`` and ``true`` are three."""
+    """Whether two values are the same in JSON, where ``1``, ``1.0`` and ``true`` are three."""
     return json.dumps(first, sort_keys=True) == json.dumps(second, sort_keys=True)
 
 
@@ -108,8 +108,8 @@ def merge(source: Path) -> tuple[int, int, list[Path]]:
             continue  # a run that was being written when the copy was made
         if read(experiment, key):
             known += 1
-        elif found := _read(path.parent):
-            write(experiment, key, *found)
+        elif stored := _read(path.parent):
+            write(experiment, key, *stored)
             taken += 1
         else:
             broken.append(path.parent)

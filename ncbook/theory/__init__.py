@@ -1,5 +1,7 @@
-"""Spherical codes: C unit vectors in d dimensions, in closed form or found by search, their bounds and symmetries; bounds of theorems. The
-menu: each name is imported when first used."""
+"""Spherical codes (C unit vectors in d dimensions), their bounds and symmetries; balanced layers; covering numbers.
+
+The menu of spherical codes: each name is imported when first used.
+"""
 
 from importlib import import_module
 

@@ -1,5 +1,4 @@
-"""Which class gets which vector of a spherical code: assignments, and a score for them that is fixed before any network with the code is
-trained."""
+"""Assignments: which class gets which vector of a spherical code, and a score for it that needs no network trained with the code."""
 
 from dataclasses import replace
 
@@ -47,8 +46,8 @@ def assignment_score(vectors: Tensor, confusability: Tensor) -> float:
 def confusability(dataset: Dataset, backbone: str, *, networks: int, seed: int, **settings) -> Tensor:
     """How easily two classes are confused (C, C), symmetric with diagonal 0: the probability that reference networks give the other one.
 
-    The classifier of the references is a simplex, for which no pair is special. Half of them learn from one half of the training set and
-    are asked about the other; no test image, and no other assignment, has a say. `settings` are those of
+    The classifier of the references is a simplex, for which no pair is special. Half of them are trained on one half of the training set
+    and evaluated on the other; no test image, and no other assignment, is used. `settings` are those of
     `ncbook.training.together.train_by_epoch`.
     """
     order = dataset.train.labels.argsort(stable=True)  # class by class: halves by turns are balanced

@@ -1,5 +1,4 @@
-"""Covering numbers of the classes, and the bound on the error that Gao et al. (2023) make of them (Theorem 4.8 as their reviewers quote
-it).
+"""Covering numbers of the classes, and the bound on the error from them (Gao et al. 2023, Theorem 4.8 as their reviewers quote it).
 
 If f is L-Lipschitz and gamma_{y,k} the least margin of class y against k on the training set, a sample within
 eps_{y,k} = gamma_{y,k} / (L |w_y - w_k|) of a training sample of its class is not taken for k. Cut the support of class y into cells of

@@ -1,11 +1,11 @@
 """Checkpoints of long runs: one that was killed goes on where it was, and ends with the same digits.
 
-`train` puts down the network at every epoch that it hands over for a measurement, and all that it needs to go on. When the run starts again
-it hands over those networks once more, in order, so that the experiment measures them as before and needs no code for it; then it trains
-on.
+`train` saves the network at every epoch at which it is measured, with the state of the optimiser and of the random generator. When the run
+starts again, `train` first yields those saved networks once more, in order, so that the experiment measures them as before and needs no
+code for it; then it trains on.
 
-A file begins with a checksum of its content and of whose it is: run, training and epoch. It is checked before anything is loaded; with
-one file that is damaged, or was another's, the training begins again.
+A file begins with a checksum of its content and of the run, training and epoch that it belongs to. The checksum is tested before anything
+is loaded; if one file is damaged, or belongs to another training, the training begins again.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ def kept_in(folder: Path | str | None) -> Iterator[None]:
 
 
 class Checkpoint:
-    """What one training puts down, and finds again. Where nothing is kept, it does nothing.
+    """The checkpoints of one training: saves its state, and restores it. Outside `kept_in` it does nothing.
 
     A training may have no `optimiser`, or draw from no `generator`.
     """
@@ -52,7 +52,7 @@ class Checkpoint:
             self.latest, self.measured = None, []
 
     def states(self) -> Iterator[dict]:
-        """The states that were handed over before, oldest first, each with the network as it was."""
+        """The states that were measured before the run was killed, oldest first; for each, the network is restored to its weights there."""
         for epoch in self.measured:
             yield self._restore(self._read(f"epoch-{epoch}"))
 
@@ -67,7 +67,7 @@ class Checkpoint:
         return self._restore(self.latest)
 
     def save(self, state: dict, *, measured: bool) -> None:
-        """Put down where training is, if it is handed over for a measurement or `EVERY` seconds have gone by."""
+        """Save the state of training, if it is `measured` now or the last checkpoint is `EVERY` seconds old."""
         if self.folder is None or not (measured or time.monotonic() - self.written > EVERY):
             return
         here = {"state": state, "model": self.model.state_dict(), "generator": self.generator and self.generator.get_state()}
@@ -88,7 +88,7 @@ class Checkpoint:
         return saved["state"]
 
     def _write(self, name: str, saved: dict) -> None:
-        """Aside, then renamed: a file is whole or not there."""
+        """Write a file under another name, then rename it, so that it is whole or not there."""
         self.folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         torch.save(saved, buffer)
