@@ -74,15 +74,22 @@ class SweepError(RuntimeError):
 
 
 def call(
-    pickled: bytes, parameters: dict, device: str, code: str | None = None, checkpoints: Path | None = None
+    pickled: bytes,
+    parameters: dict,
+    device: str,
+    code: str | None = None,
+    checkpoints: Path | None = None,
+    instruction_set: str | None = None,
 ) -> tuple[str | None, dict]:
     """Compute one run in this process: the table as CSV, and what it took; or None, and its ``error`` and ``log``.
 
     Importable under spawn and by other executors, and it returns texts only: whatever an experiment raises or returns, and whether or not
     that can be pickled, it loses its own run alone. `code` is the digest that the run was planned with, where files hold the code;
-    `checkpoints` a folder from which the run goes on if it was begun before.
+    `checkpoints` a folder from which the run goes on if it was begun before; `instruction_set` what a CPU rounds with, if it is not this
+    machine's setting.
     """
-    torch, start = prepare_worker(), time.perf_counter()
+    # torch chooses its kernels at its first operation, not at import, so the set has to stand in the environment until then
+    torch, start = prepare_worker(instruction_set), time.perf_counter()
     try:
         function = cloudpickle.loads(pickled)
         if code and code != _code_as_loaded(function):
@@ -214,7 +221,7 @@ def _order(run: Run) -> tuple:
     """The arguments of `call` for a run."""
     in_a_file = run.function.__module__ != "__main__"
     checkpoints = store.checkpoints(run.experiment, run.key) if run.seconds > LONG else None
-    return cloudpickle.dumps(run.function), run.parameters, run.device, run.code if in_a_file else None, checkpoints
+    return cloudpickle.dumps(run.function), run.parameters, run.device, run.code if in_a_file else None, checkpoints, run.instruction_set
 
 
 def _keep(run: Run, future, timeout: float | None) -> tuple[str, str] | None:

@@ -111,7 +111,7 @@ def test_progress(capsys):
 
 @pytest.mark.slow
 def test_features_that_do_not_fit_take_less_than_two_gigabytes():
-    """160,000 features of 2,048 dimensions, 1,000 classes, made as they are read: with 1.3 GB more, if they were held, it would take over two.
+    """160,000 features of 2,048 dimensions, 1,000 classes, made as they are read: held, they would be 1.3 GB more, over two in all.
 
     ImageNet's 1.28 million take no more: 1.45 GiB, and eight times as long.
     """

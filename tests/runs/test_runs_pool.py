@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -260,3 +261,14 @@ def test_a_script_without_a_main_guard(home):
     script.write_text(script.read_text().replace("print(", 'if __name__ == "__main__":\n    print('))
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[0, 1]\n"
+
+
+def test_a_run_is_computed_under_its_own_instruction_set(home, monkeypatch):
+    """Whatever the environment says: `verify` trains under one set after another."""
+    expected = {"generic": "DEFAULT", "avx2": "AVX2", "avx512": "AVX512"}
+    monkeypatch.setenv("INSTRUCTION_SET", settings.instruction_sets()[0])
+    for name in settings.instruction_sets():
+        runs = [replace(run, instruction_set=name) for run in plan(wave, GRID[:1])]
+        finish(runs, jobs=1)
+        (run,) = finished(runs).runs
+        assert run["instruction_set"] == name and run["cpu_capability"] == expected.get(name, run["cpu_capability"])
