@@ -18,6 +18,7 @@ def test_the_metrics_import_nothing_heavy():
 
 
 def test_a_metric_is_imported_when_it_is_first_used():
+    import ncbook.torchvision_compat  # noqa: F401, I001  torchmetrics imports torchvision, which may need help
     from torchmetrics import Metric
 
     from ncbook import ClassMeans
