@@ -33,8 +33,10 @@ def test_the_code_path_of_every_profile_runs_at_a_tiny_size(profile):
         run = next(run for run in grid(**parameters) if run["loss"] == loss)
         table = experiment(**{**run, **TINY, "dataset": "digits"})  # the network, loss, schedule and precision of the profile
         assert table.groupby("split").epoch.apply(list).to_dict() == {"test": [0, 1, 2], "train": [0, 1, 2]}
-        measured = table[["variance_ratio", "nc1", "nc3_self_duality", "weak_nearest_mean", "weak_kmeans", "v_confused", "error"]]
+        measured = table[["variance_ratio", "nc1", "nc3_self_duality", "weak_nearest_mean", "weak_kmeans", "error"]]
         assert np.isfinite(measured.to_numpy()).all()
+        # undefined for a network that gives all images one label, as it may before it has learned anything
+        assert np.isfinite(table["v_confused"][table["error"] < 0.9]).all()
 
 
 def test_smaller_training_sets_get_as_many_steps_or_epochs():

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ncbook.publish.figures import panels, show
+from ncbook.publish.figures import panels
+from ncbook.publish.session import open_chapter
 from ncbook.runs import sweep
 
 
@@ -41,7 +42,7 @@ table = sweep(walk, [{"how": h, "seed": s, "rows": rows} for h in how for s in r
 SHOW = """
 figure, axes = panels(1, 1)
 axes[0][0].plot(table.step, table.value, ".")
-show(figure, "walks", caption="Walks.", alt="Random walks.", table=table.head())
+open_chapter("toy", globals()).show(figure, "walks", what="Walks.", finding="They are random.", table=table.head())
 """
 
 

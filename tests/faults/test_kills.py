@@ -28,7 +28,8 @@ import time
 import numpy as np
 import pandas as pd
 
-from ncbook.publish.figures import panels, show
+from ncbook.publish.figures import panels
+from ncbook.publish.session import open_chapter
 from ncbook.runs import sweep
 
 
@@ -42,7 +43,7 @@ table = sweep(walk, [{"seed": s} for s in range(seeds)])
 SHOW = """
 figure, axes = panels(1, 1)
 axes[0][0].plot(table.step, table.value, ".")
-show(figure, "walks", caption="Walks.", alt="Random walks.", table=table)
+open_chapter("toy", globals()).show(figure, "walks", what="Walks.", finding="They are random.", table=table)
 """
 
 

@@ -160,26 +160,29 @@ from pathlib import Path
 
 import pandas as pd
 
-from ncbook.figures import label, panels, show
-from ncbook.provenance import provenance
+from ncbook.publish.figures import label, panels
+from ncbook.publish.provenance import provenance
+from ncbook.publish.session import open_chapter
+from ncbook.runs.plan import Table
+
+chapter = open_chapter("toy", globals())
 
 dataset = "folder:<script>alert(1)</script>|`x`{raw}`html <b>`"
 run = {"seconds": 1.0, "peak_memory_mb": 9, "cpu": None, "machine": "x", "cpu_capability": "AVX2", "finished": "2026-01-01T00:00:00Z"}
 run |= dict.fromkeys(["gpu", "torch", "numpy", "scipy", "scikit_learn", "python"], "<script>alert(2)</script>|`y`{raw}`html <i>`")
 table = pd.DataFrame({"dataset": [dataset], "seed": [0], "value": [1.0]})
-table.attrs["runs"] = (run,)
 """
 DRAW = """
 figure, axes = panels(1, 1)
 axes[0][0].plot(table.seed, table.value, ".")
 axes[0][0].set_title(label(dataset))
-show(figure, "one", caption=f"Of {label(dataset)}.", alt=f"Of {label(dataset)}.", table=table)
+chapter.show(figure, "one", what=f"Of {label(dataset)}.", finding="One.", table=table)
 """
 
 
 @pytest.mark.slow
 def test_the_built_pages(tmp_path):
-    book = Toy(tmp_path, NUMBERS, DRAW, "provenance(table)")
+    book = Toy(tmp_path, NUMBERS, DRAW, "provenance([Table(table, [run])], profile=chapter.profile, folder=chapter.output)")
     (tmp_path / "book" / "trust.md").write_text("# Trust\n\n```{include} _generated/trust.md\n```\n")
     toc = tmp_path / "book" / "_toc.yml"
     toc.write_text(toc.read_text() + "- file: trust\n")

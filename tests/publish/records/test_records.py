@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def test_verify_names_the_cell_that_was_altered(copy):
     said = copy.says("verify", "--profile", "laptop", code=1)
     assert "collapse.csv.gz was edited after it was recorded" in said
     assert f"nc1 recorded {now!r}, here {was!r}" in said
-    assert "dataset=digits, model=mlp, loss=squared, seed=0" in said
+    assert re.search(r"dataset=digits, model=mlp, .*loss=squared.*, seed=0", said)
     assert said.count("nc1 recorded") == 1  # and no other
 
 
@@ -119,7 +120,9 @@ def test_an_untouched_record_holds_under_every_instruction_set(copy):
         said = copy.says("verify", "--profile", "laptop", "--strict", INSTRUCTION_SET=chosen)
         assert "all 3 comparisons hold" in said
         report = json.loads((copy.root / "book/_build/verify/laptop/report.json").read_text())
-        assert [row["by"] for row in report["tables"][:2]] == ["exact" if chosen == instruction_set() else "rounding"] * 2
+        short, laptop = (row["by"] for row in report["tables"][:2])
+        assert short == ("exact" if chosen == instruction_set() else "rounding")
+        assert laptop in (short, "exact")  # so few images that the digits may be the same
 
 
 def test_budget_keeps_what_is_finished(copy):
@@ -136,13 +139,14 @@ def test_budget_keeps_what_is_finished(copy):
 def test_runs_of_another_machine_are_merged(copy, recorded, tmp_path):
     theirs = tmp_path / "theirs"
     shutil.copytree(recorded.root / "data" / "runs", theirs)
-    broken = min(theirs.glob("*/*")) / "table.csv"
+    finished = sorted(theirs.glob("*/*"))  # of the profile, and the short ones
+    broken = finished[0] / "table.csv"
     content = broken.read_bytes()
     broken.write_bytes(content[: len(content) // 2])
     said = copy.says("runs", "import", str(theirs), code=1)
-    assert "1 runs taken, 0 known already, 1 left out" in said and str(broken.parent) in said
+    assert f"{len(finished) - 1} runs taken, 0 known already, 1 left out" in said and str(broken.parent) in said
     broken.write_bytes(content)
-    assert "1 runs taken, 1 known already" in copy.says("runs", "import", str(theirs))
+    assert f"1 runs taken, {len(finished) - 1} known already" in copy.says("runs", "import", str(theirs))
     assert "training" not in copy.says("run", "--profile", "laptop")
 
 
