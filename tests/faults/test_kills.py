@@ -96,9 +96,12 @@ def wait_for_a_child(process: subprocess.Popen) -> None:
 
 
 def shoot(book: Book, command: str, rounds: int, longest: float, seed: int, want: dict, figures: dict) -> list[str]:
-    """Start the command `rounds` times and kill something at a random moment of each; who was killed. Fails at the first loss."""
+    """Start the command until `rounds` of them were hit, each at a random moment; who was killed. Fails at the first loss.
+
+    A command that was over before its moment came counts as nobody: how many do depends on how fast the machine is.
+    """
     draw, killed = random.Random(seed), []
-    for _ in range(rounds):
+    while len(killed) - killed.count("nobody") < rounds and len(killed) < 2 * rounds:
         before = book.runs()
         process = book.start(command)
         if draw.random() < 0.7:  # the rest falls on its first seconds, when there is nothing to kill but itself
@@ -133,7 +136,7 @@ def undisturbed(tmp_path_factory) -> dict:
 
 
 def test_kills_while_training_and_executing(tmp_path, undisturbed, capsys):
-    wanted = [("toy", "run", 20, 7.0, 1), ("toy", "run", 20, 7.0, 2), (REAL, "run", 5, 12.0, 3)]
+    wanted = [("toy", "run", 18, 6.0, 1), ("toy", "run", 18, 6.0, 2), (REAL, "run", 5, 12.0, 3)]
     books = [Book(tmp_path / str(number), chapter) for number, (chapter, *_) in enumerate(wanted)]
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(shoot, book, *rest, *undisturbed[chapter]) for book, (chapter, *rest) in zip(books, wanted, strict=True)]
