@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from ncbook import paths, settings
 from ncbook.errors import InputError
 from ncbook.escape import markdown
-from ncbook.publish import ledger, trust
+from ncbook.publish import front, ledger, trust
 from ncbook.publish.execute import Chapter, console
 from ncbook.runs.digest import digest
 
@@ -60,9 +60,12 @@ def _stage(chapters: list[Chapter], beside: Sequence[Chapter], stage: Path) -> d
         (stage / "chapters" / f"{chapter.name}.ipynb").write_text(json.dumps(source, indent=1), encoding="utf-8")
         for file in (chapter.folder / "figures").iterdir():
             shutil.copy(file, stage / "chapters" / "figures")
-    for name, text in {**ledger.pages(chapters, beside), **trust.pages(chapters)}.items():
-        (stage / "_generated").mkdir(exist_ok=True)
-        (stage / "_generated" / f"{name}.md").write_text(text, encoding="utf-8")
+    pictures = front.thumbnails(chapters, stage / "_static" / "cards")
+    pages = {**ledger.pages(chapters, beside), **front.pages(chapters, pictures), **trust.pages(chapters)}
+    generated = {f"{name}.md": text for name, text in pages.items()} | ledger.tables(chapters, beside)
+    (stage / "_generated").mkdir(exist_ok=True)
+    for name, text in generated.items():
+        (stage / "_generated" / name).write_text(text, encoding="utf-8")
     return figures
 
 

@@ -1,6 +1,7 @@
 """The generated part of the page of trust: where each chapter's numbers were computed, for how long, and the last verification."""
 
 import json
+from collections.abc import Sequence
 
 from ncbook import paths
 from ncbook.escape import code, markdown
@@ -10,7 +11,7 @@ from ncbook.runs.code import PACKAGE, module_code
 from ncbook.runs.digest import digest
 
 
-def pages(requested: list[Chapter]) -> dict[str, str]:
+def pages(requested: Sequence[Chapter]) -> dict[str, str]:
     """The generated Markdown by name: ``trust``, one line a chapter."""
     rows = ["| chapter | profile | source | runs | core time | memory | computed on |", "|---|---|---|---|---|---|---|"]
     for chapter in requested:
@@ -23,9 +24,13 @@ def pages(requested: list[Chapter]) -> dict[str, str]:
             f"| {source} | {lines['runs']} | {lines['core time']} "
             f"| {lines['memory']} | {lines['trained on']}; {lines['versions']} |"
         )
-    verified = [text for chapter_profile in dict.fromkeys(c.profile for c in requested) if (text := _verified(chapter_profile))]
-    last = "\n".join(verified) or "This copy of the book has not been verified since it was checked out; `make verify` does it."
-    return {"trust": "\n".join(rows) + "\n\n## Last verification\n\n" + last + "\n"}
+    return {"trust": "\n".join(rows) + "\n\n## Last verification\n\n" + last_verification(requested) + "\n"}
+
+
+def last_verification(requested: Sequence[Chapter]) -> str:
+    """What the last `make verify` of the profiles shown found, in Markdown."""
+    verified = [text for profile in dict.fromkeys(chapter.profile for chapter in requested) if (text := _verified(profile))]
+    return "\n".join(verified) or "This copy of the book has not been verified since it was checked out; `make verify` does it."
 
 
 def _provenance(chapter: Chapter) -> dict | None:

@@ -123,18 +123,30 @@ def test_verdicts_and_their_settings(myst, monkeypatch):
     harmless(myst, Verdicts([Verdict(claim, "quick", "not measured", [], f"in: {attack(2)}")])._repr_markdown_())
 
 
-def test_the_ledger(myst, monkeypatch):
-    from ncbook.publish import ledger
+RAW = re.compile(r"^``````\{raw\} html\n(.*?)\n``````$", re.MULTILINE | re.DOTALL)
+PLAIN = {
+    *("table", "caption", "thead", "tbody", "tr", "th", "td", "a", "span", "strong"),
+    *("b", "i", "ul", "li", "small", "section", "div", "h3", "p", "img"),
+}
+
+
+def test_the_ledger_and_the_opening_page(myst, monkeypatch):
+    from ncbook.publish import front, ledger
 
     monkeypatch.setenv("NCBOOK_ROOT", str(BOOK))
     part = {"setting": {"dataset": attack(1)}, "n": 0, "undefined": 3}
     found = [{"id": c.id, "verdict": "not measured", "parts": [part], "reason": attack(2)} for c in claims()]
     monkeypatch.setattr(ledger, "verdicts", lambda chapter: [v for v in found if v["id"] in ledger.claim_ids([chapter.name])])
+    monkeypatch.setattr(front.notebooks, "title", lambda chapter: attack(5) + "``````")
     asked = [Chapter("train_test_collapse", attack(3), {})]
-    for page in ledger.pages(asked, beside=[Chapter("train_test_collapse", attack(4), {})]).values():
-        raw = myst(page)
-        assert "alert(" in html.unescape(raw) and "<script" not in raw and "<b>" not in raw
-        assert not re.search(r"\$\d\$", re.sub(r"\\\$", "", page))
+    opening = front.pages(asked, {})
+    for page in [*ledger.pages(asked, beside=[Chapter("train_test_collapse", attack(4), {})]).values(), opening["score"], opening["cards"]]:
+        assert len(RAW.findall(page)) == 1 and page.count("``````") == 2  # nothing in it ends the block
+        for block in RAW.findall(page):
+            assert not set(re.findall(r"<(\w+)", block)) - PLAIN and not re.search(r"\son\w+=", block)
+        raw = myst(RAW.sub("", page))
+        assert "alert(" in html.unescape(raw + "".join(RAW.findall(page))) and "<script" not in raw and "<b>" not in raw
+        assert not re.search(r"\$\d\$", re.sub(r"\\\$", "", RAW.sub("", page)))
 
 
 def test_captions(myst):

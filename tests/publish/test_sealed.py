@@ -59,7 +59,7 @@ def results(tmp_path, monkeypatch) -> Path:
 def test_edited_results_reach_no_ledger(results, harm):
     chapter = execute.Chapter(CHAPTER, "quick", {})
     assert sealed.made_from(results) == "inputs"
-    assert "✘ contradicted" in ledger.pages([chapter])["glance"]
+    assert "✘ contradicted" in ledger.pages([chapter])["ledger"]
     harm(results)
     assert sealed.made_from(results) is None and not chapter.is_done()
     with pytest.raises(InputError, match="edited after they were made; `ncbook run train_test_collapse` makes them again"):

@@ -1,0 +1,156 @@
+"""The opening page: the score, a card a chapter and how to cite, generated from the verdicts and from what the book says of itself."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from ncbook import chapters, paths
+from ncbook.claims.text import MARKS
+from ncbook.escape import markdown
+from ncbook.publish import notebooks, trust
+from ncbook.publish.execute import Chapter
+from ncbook.publish.ledger import Judged, counts_text, judged, raw, share_text, shown
+from ncbook.version import __version__
+
+MEANING = {
+    "supported": "the whole interval lies on the claimed side of the threshold",
+    "contradicted": "the whole interval lies on the other side",
+    "inconclusive": "the threshold lies inside the interval",
+    "exploratory": "three or four seeds only, so nothing is judged",
+    "not measured": "undefined for some seed, or not tested under this profile",
+}
+THUMBNAIL = (480, 270)  # pixels; the upper left corner of a figure, where its first panel is
+CORNER = 750  # of the width of a figure's PNG, in pixels
+
+
+def pages(requested: Sequence[Chapter], thumbnails: dict[str, str]) -> dict[str, str]:
+    """The generated Markdown by name: ``score``, ``cards`` (with the picture of each chapter, by name) and ``cite``."""
+    found = judged(requested)
+    cards = [_card(chapter, [one for one in found if one.chapter == chapter], thumbnails.get(chapter.name)) for chapter in requested]
+    return {
+        "score": raw(_score(found)) + "\n" + _scale(requested) + "\n",
+        "cards": raw('<div class="nc-cards">\n' + "\n".join(cards) + "\n</div>"),
+        "cite": _cite(requested),
+    }
+
+
+def thumbnails(requested: Sequence[Chapter], folder: Path) -> dict[str, str]:
+    """Draw the pictures of the cards in `folder`, small ones of each chapter's key figure; their file names by chapter."""
+    from PIL import Image
+
+    drawn = {}
+    for chapter in requested:
+        source = chapter.folder / "figures" / f"{_figure(chapter)}.png"
+        if not source.is_file():  # a chapter whose first claim names none, or that judges nothing
+            continue
+        with Image.open(source) as picture:
+            picture = picture.convert("RGB")
+        width = min(CORNER, picture.width)
+        corner = picture.crop((0, 0, width, min(picture.height, width * THUMBNAIL[1] // THUMBNAIL[0])))
+        corner.thumbnail(THUMBNAIL)
+        folder.mkdir(parents=True, exist_ok=True)
+        corner.save(folder / f"{chapter.name}.webp", quality=80)
+        drawn[chapter.name] = f"{chapter.name}.webp"
+    return drawn
+
+
+def _questions() -> dict[str, dict]:
+    path = paths.root() / "book" / "questions.yml"
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _answering(chapter: str) -> list[dict]:
+    """The claims that answer a chapter's question."""
+    entries = chapters.entries(chapter)
+    named = _questions().get(chapter, {}).get("answered_by", [])
+    return [entry for name in named for entry in entries if entry["id"] == name] or entries[:1]
+
+
+def _figure(chapter: Chapter) -> str | None:
+    answering = _answering(chapter.name)
+    return answering[0]["figure"] if answering else None
+
+
+def _score(found: list[Judged]) -> str:
+    counts = Counter(one.word for one in found)
+    boxes = [
+        f'<li class="nc-{word.replace(" ", "-")}"><b>{counts[word]}</b> <span>{MARKS[word]} {word}</span><small>{meaning}</small></li>'
+        for word, meaning in MEANING.items()
+        if counts[word] or word != "exploratory"
+    ]
+    first = f"<li><b>{len(found)}</b> <span>claims</span><small>each written before it was tested</small></li>"
+    return f'<ul class="nc-score">{first}{"".join(boxes)}</ul>'
+
+
+def _scale(requested: Sequence[Chapter]) -> str:
+    """The profiles behind the score, the largest one first, and whether the scale of the papers was run."""
+    known = chapters.profiles()
+    used = Counter(chapter.profile for chapter in requested)
+    ordered = sorted(used, key=lambda name: known.index(name) if name in known else -1, reverse=True)
+    listed = ", ".join(f"**{markdown(name)}** ({used[name]} of {len(requested)} chapters)" for name in ordered)
+    at_scale = sum(used[name] for name in ordered if name in known and "paper" in known and known.index(name) >= known.index("paper"))
+    missing = len(requested) - at_scale
+    unrun = "" if not missing else " **Paper scale not run**" + (f" for {missing} of them" if at_scale else "") + "."
+    return f"Behind the score, by [profile](reproduce.md): {listed}.{unrun} Every number is in the [ledger](ledger.md).\n"
+
+
+def _card(chapter: Chapter, found: list[Judged], picture: str | None) -> str:
+    title = shown(notebooks.title(chapter.name))
+    question = shown(_questions().get(chapter.name, {}).get("question", notebooks.title(chapter.name)))
+    counts = Counter(one.word for one in found)
+    by_id = {one.claim["id"]: one for one in found}
+    answers = "".join(_answer(by_id[entry["id"]]) for entry in _answering(chapter.name) if entry["id"] in by_id)
+    image = f'<img src="_static/cards/{picture}" alt="Corner of the key figure of: {title}" width="{THUMBNAIL[0]}" height="{THUMBNAIL[1]}">'
+    return (
+        f'<section class="nc-card">{image if picture else ""}<h3><a href="chapters/{shown(chapter.name)}.html">{question}</a></h3>'
+        f'<div><p class="nc-title">{title}</p>{f"<ul>{answers}</ul>" if answers else ""}{bar(counts)}</div></section>'
+    )
+
+
+def _answer(one: Judged) -> str:
+    share = share_text(one.verdict)
+    link = f"ledger.html#claim-{shown(one.claim['id'])}"
+    return (
+        f'<li><a class="nc-verdict nc-{one.word.replace(" ", "-")}" href="{link}">{MARKS[one.word]} {one.word.capitalize()}</a>'
+        f"{f' ({shown(share)})' * bool(share)}: {shown(one.claim['statement'])}</li>"
+    )
+
+
+def bar(counts: Counter) -> str:
+    """Verdicts as a bar, whose parts are as long as there are claims, with the numbers in words under it."""
+    parts = "".join(f'<i class="nc-{word.replace(" ", "-")}" style="flex-grow:{counts[word]}"></i>' for word in MARKS if counts[word])
+    total = sum(counts.values())
+    return (
+        f'<div class="nc-bar" aria-hidden="true">{parts}</div><p class="nc-counts">{total} claims: {counts_text(counts)}</p>'
+        if total
+        else ""
+    )
+
+
+def _cite(requested: Sequence[Chapter]) -> str:
+    path = paths.root() / "CITATION.cff"
+    said = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    site = yaml.safe_load((paths.root() / "_config.yml").read_text(encoding="utf-8"))
+    authors = " and ".join(f"{{{person.get('name') or person['family-names']}}}" for person in said.get("authors", []))
+    fields = {
+        "title": f"{{{said.get('title', site['title'])}}}",
+        "author": authors or f"{{{site['author']}}}",
+        "year": str(said.get("date-released", site["copyright"]))[:4],
+        "version": __version__,
+        "url": said.get("repository-code") or site.get("repository", {}).get("url"),
+    }
+    entry = "@software{ncbook,\n" + "".join(f"  {key:<8}= {{{value}}},\n" for key, value in fields.items() if value) + "}"
+    links = [f"[{name}]({address})" for name, address in _addresses(site).items()]
+    return (
+        f"```bibtex\n{entry}\n```\n\n"
+        f"Version {__version__}. Text CC-BY-4.0, code MIT. {' · '.join([*links, '[how to reproduce](reproduce.md)'])}\n\n"
+        f"*Last verification.* {trust.last_verification(requested)}\n"
+    )
+
+
+def _addresses(site: dict) -> dict[str, str]:
+    """Where the repository is and where to report, as far as ``_config.yml`` says so."""
+    url = site.get("repository", {}).get("url", "").rstrip("/")
+    return {"repository": url, "report an issue": f"{url}/issues"} if url else {}

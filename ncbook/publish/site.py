@@ -1,0 +1,62 @@
+"""A Sphinx extension: a page loads what it shows, and nothing else; it says what it is to search engines and to those who share it.
+
+Jupyter Book puts on every page the scripts of Thebe, which run code on a server that this book does not have (and two of them declare the
+same constant, an error in every console), MathJax, which is heavy, and a script that draws the icons a second time, which the style sheet
+draws already.
+"""
+
+import html
+import re
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+ICONS = re.compile(r'\s*<script[^>]*src="[^"]*/scripts/fontawesome\.js[^"]*"></script>')
+IMAGE = re.compile(r"<img (?![^>]*\bloading=)")
+NEEDLESS = re.compile(r"thebe", re.IGNORECASE)
+MATHJAX = re.compile(r"mathjax", re.IGNORECASE)
+
+
+def setup(app: Sphinx) -> dict:
+    """Registers the extension with Sphinx."""
+    app.add_config_value("site_description", "", "html", [str])
+    app.connect("html-page-context", _page, priority=900)  # after the extensions that add their scripts
+    app.connect("build-finished", _finish)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _page(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
+    formulas = doctree is not None and any(doctree.findall(lambda node: isinstance(node, nodes.math | nodes.math_block)))
+    context["script_files"] = [
+        script for script in context.get("script_files", []) if not _is(script, NEEDLESS) and (formulas or not _is(script, MATHJAX))
+    ]
+    context["css_files"] = [sheet for sheet in context.get("css_files", []) if not _is(sheet, NEEDLESS)]
+    context["metatags"] = context.get("metatags", "") + _tags(app.config.site_description, context.get("title", ""), app.config.project)
+
+
+def _is(asset, pattern: re.Pattern) -> bool:
+    attributes = getattr(asset, "attributes", {})
+    return bool(pattern.search(f"{getattr(asset, 'filename', asset)} {attributes.get('body', '')}"))
+
+
+def _tags(description: str, title: str, book: str) -> str:
+    """The tags of a page's head for search engines and for the cards of those who share it."""
+    said, name, whole = html.escape(description), html.escape(book), html.escape(html.unescape(re.sub(r"<[^>]*>", "", title)) or book)
+    return f"""
+  <meta name="description" content="{said}" />
+  <meta property="og:type" content="website" />
+  <meta property="og:site_name" content="{name}" />
+  <meta property="og:title" content="{whole}" />
+  <meta property="og:description" content="{said}" />
+  <meta name="twitter:card" content="summary" />
+"""
+
+
+def _finish(app: Sphinx, exception: Exception | None) -> None:
+    """What no template can be told: drop the second drawing of the icons, and let images wait until they come into view."""
+    if exception is None and app.builder.format == "html":
+        for page in Path(app.outdir).rglob("*.html"):
+            if "_static" not in page.relative_to(app.outdir).parts:
+                text = page.read_text(encoding="utf-8")
+                page.write_text(IMAGE.sub('<img loading="lazy" ', ICONS.sub("", text)), encoding="utf-8")
