@@ -47,9 +47,8 @@ def thumbnails(requested: Sequence[Chapter], folder: Path) -> dict[str, str]:
             continue
         with Image.open(source) as picture:
             picture = picture.convert("RGB")
-        width = min(CORNER, picture.width)
-        corner = picture.crop((0, 0, width, min(picture.height, width * THUMBNAIL[1] // THUMBNAIL[0])))
-        corner.thumbnail(THUMBNAIL)
+        width = min(CORNER, picture.width, picture.height * THUMBNAIL[0] // THUMBNAIL[1])
+        corner = picture.crop((0, 0, width, width * THUMBNAIL[1] // THUMBNAIL[0])).resize(THUMBNAIL)
         folder.mkdir(parents=True, exist_ok=True)
         corner.save(folder / f"{chapter.name}.webp", quality=80)
         drawn[chapter.name] = f"{chapter.name}.webp"
@@ -98,15 +97,15 @@ def _scale(requested: Sequence[Chapter]) -> str:
 
 def _card(chapter: Chapter, found: list[Judged], picture: str | None) -> str:
     title = shown(notebooks.title(chapter.name))
-    question = shown(_questions().get(chapter.name, {}).get("question", notebooks.title(chapter.name)))
+    question = shown(_questions().get(chapter.name, {}).get("question", ""))
     counts = Counter(one.word for one in found)
     by_id = {one.claim["id"]: one for one in found}
     answers = "".join(_answer(by_id[entry["id"]]) for entry in _answering(chapter.name) if entry["id"] in by_id)
     image = f'<img src="_static/cards/{picture}" alt="Corner of the key figure of: {title}" width="{THUMBNAIL[0]}" height="{THUMBNAIL[1]}">'
-    return (
-        f'<section class="nc-card">{image if picture else ""}<h3><a href="chapters/{shown(chapter.name)}.html">{question}</a></h3>'
-        f'<div><p class="nc-title">{title}</p>{f"<ul>{answers}</ul>" if answers else ""}{bar(counts)}</div></section>'
-    )
+    head = f'<h3><a href="chapters/{shown(chapter.name)}.html">{question or title}</a></h3>'
+    under = f'<p class="nc-title">{title}</p>' if question else ""
+    listed = f"<ul>{answers}</ul>" if answers else ""
+    return f'<section class="nc-card">{image if picture else ""}{head}<div>{under}{listed}{bar(counts)}</div></section>'
 
 
 def _answer(one: Judged) -> str:

@@ -1,0 +1,156 @@
+"""The opening page and the ledger say what the verdicts are, whatever they are; no number in them is typed."""
+
+import csv
+import io
+import json
+import re
+
+import pytest
+from checkouts import BOOK
+
+from ncbook import chapters, paths
+from ncbook.publish import front, ledger
+from ncbook.publish.execute import Chapter
+
+CHAPTER = "cascading_collapse"
+
+
+def part(verdict: str, **more) -> dict:
+    return {"setting": {"dataset": "mnist"}, "verdict": verdict, "n": 5, "estimate": 0.5, "low": 0.4, "high": 0.6, **more}
+
+
+@pytest.fixture
+def book(monkeypatch):
+    """Verdicts as a test gives them: the first claims of a chapter by their words, the others not measured."""
+    monkeypatch.setenv("NCBOOK_ROOT", str(BOOK))
+
+    def judge(words: list[str], parts: list[dict] | None = None, profile: str = "laptop") -> Chapter:
+        ids = [entry["id"] for entry in chapters.entries(CHAPTER)]
+        words = [*words, *["not measured"] * (len(ids) - len(words))]
+        found = [{"id": i, "verdict": word, "parts": parts or [], "reason": ""} for i, word in zip(ids, words, strict=True)]
+        monkeypatch.setattr(ledger, "verdicts", lambda chapter: found)
+        return Chapter(CHAPTER, profile, {})
+
+    return judge
+
+
+def words(markup: str) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", markup).split())
+
+
+def test_the_score_counts_the_verdicts(book):
+    score = words(front.pages([book(["supported", "supported", "contradicted", "inconclusive"])], {})["score"])
+    for said in ("8 claims", "2 ✔ supported", "1 ✘ contradicted", "1 ? inconclusive", "4 – not measured"):
+        assert said in score
+    assert "exploratory" not in score and "1 … exploratory" in words(front.pages([book(["exploratory"])], {})["score"])
+
+
+@pytest.mark.parametrize(("profile", "unrun"), [("quick", True), ("laptop", True), ("paper", False), ("paper-full", False)])
+def test_the_scale_of_the_papers_is_said_to_be_missing_while_it_is(book, profile, unrun):
+    score = front.pages([book([], profile=profile)], {})["score"]
+    assert ("Paper scale not run" in score) == unrun and "(1 of 1 chapters)" in score
+
+
+def test_some_chapters_at_the_scale_of_the_papers(book):
+    chapter = book([])
+    score = front.pages([chapter, Chapter(CHAPTER, "paper", {})], {})["score"]
+    assert "**paper** (1 of 2 chapters), **laptop** (1 of 2 chapters)" in score.replace("\\", "") and "not run** for 1 of them" in score
+
+
+def test_a_card_answers_from_the_verdicts(book):
+    asked = front._questions()[CHAPTER]
+    statement = {entry["id"]: entry["statement"] for entry in chapters.entries(CHAPTER)}[asked["answered_by"][0]]
+    settings = [part("supported"), *[part("contradicted")] * 3]
+    for word in ("supported", "contradicted", "inconclusive"):
+        card = words(front.pages([book([word], settings)], {CHAPTER: "x.webp"})["cards"])
+        assert card.startswith("``````{raw} html " + asked["question"])
+        assert f"{word.capitalize()} (1 of 4 settings supports it): {statement}" in card
+        assert f"8 claims: 1 {word}" in card
+
+
+def test_every_question_is_answered_by_claims_of_its_chapter():
+    asked = front._questions()
+    known = {name: {entry["id"] for entry in chapters.entries(name)} for name in asked}
+    for name, card in asked.items():
+        assert card["question"].endswith("?") and card["answered_by"] and set(card["answered_by"]) <= known[name], name
+        assert not re.search(r"\d", card["question"]), "a result does not belong into a question"
+
+
+def test_a_chapter_without_question_claims_or_picture_has_a_card(book, monkeypatch):
+    chapter = book(["supported"])
+    monkeypatch.setattr(front, "_questions", dict)
+    assert f"Supported : {chapters.entries(CHAPTER)[0]['statement']}" in words(front.pages([chapter], {})["cards"])
+    monkeypatch.setattr(front.chapters, "entries", lambda name: [])
+    monkeypatch.setattr(ledger, "verdicts", lambda chapter: [])
+    pages = front.pages([chapter], {})
+    assert (
+        'href="chapters/cascading_collapse.html"' in pages["cards"] and "<img" not in pages["cards"] and "0 claims" in words(pages["score"])
+    )
+
+
+def test_the_picture_of_a_card_is_small(book, tmp_path, monkeypatch):
+    from PIL import Image
+
+    monkeypatch.setattr(Chapter, "folder", tmp_path)
+    figure = front._figure(book([]))
+    (tmp_path / "figures").mkdir()
+    Image.effect_noise((1800, 420), 90).save(tmp_path / "figures" / f"{figure}.png")
+    assert front.thumbnails([book([])], tmp_path / "cards") == {CHAPTER: f"{CHAPTER}.webp"}
+    with Image.open(tmp_path / "cards" / f"{CHAPTER}.webp") as picture:
+        assert picture.size == front.THUMBNAIL
+    (tmp_path / "figures" / f"{figure}.png").unlink()
+    assert front.thumbnails([book([])], tmp_path / "cards") == {}
+
+
+def test_how_to_cite_is_as_the_citation_file_says(book):
+    from ncbook.version import __version__
+
+    cite = front.pages([book([])], {})["cite"]
+    assert "@software{ncbook," in cite and f"version = {{{__version__}}}" in cite and "author  = {{The ncbook authors}}" in cite
+    said = (paths.root() / "CITATION.cff").read_text()
+    assert re.search(r'title: "(.*)"', said)[1] in cite and re.search(r"date-released: (\d{4})", said)[1] in cite
+    assert "Last verification" in cite and "CC-BY-4.0" in cite
+
+
+def test_a_contradicted_claim_carries_its_fraction(book):
+    settings = [part("supported")] * 16 + [part("contradicted")] * 4
+    page = ledger.pages([book(["contradicted"], settings)])["ledger"]
+    assert "**Contradicted**: 16 of 20 settings support it, in the profile `laptop`" in page
+    row = next(line for line in page.splitlines() if line.startswith('<tr data-verdict="contradicted"'))
+    assert "16 of 20 settings" in row and 'data-value="0.8"' in row and "Hui et al. 2022" in row
+
+
+def test_one_setting_shows_its_estimate_and_a_setting_without_verdict_counts_as_none(book):
+    one = ledger.pages([book(["contradicted"], [part("contradicted")])])["ledger"]
+    assert "0.5 [0.4, 0.6], n = 5" in one and "of 1 setting" not in one
+    unmeasured = [{"setting": {}, "n": 1, "undefined": 4}, part("supported"), part("inconclusive")]
+    assert ledger.share_text({"parts": unmeasured}) == "1 of 2 settings supports it" and ledger.share_text({"parts": unmeasured[:2]}) == ""
+
+
+def test_the_ledger_has_every_claim_once_in_the_table_and_once_in_full(book):
+    page = ledger.pages([book(["supported"])])["ledger"]
+    for entry in chapters.entries(CHAPTER):
+        assert page.count(f'href="#claim-{entry["id"]}"') == 1 and page.count(f"(claim-{entry['id']})=") == 1
+    assert page.count(":::::{dropdown} Cascading collapse: 1 supported, 7 not measured") == 1
+
+
+def test_the_files_to_download_hold_the_same(book):
+    settings = [part("supported"), part("contradicted", estimate=float("nan"))]
+    files = ledger.tables([book(["contradicted"], settings)], [Chapter(CHAPTER, "quick", {})])
+    claims = json.loads(files["claims.json"], parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    rows = list(csv.DictReader(io.StringIO(files["claims.csv"])))
+    assert [c["id"] for c in claims] == [e["id"] for e in chapters.entries(CHAPTER)] and len(rows) == 2 * len(claims)
+    assert claims[0]["verdict"] == "contradicted" and claims[0]["settings"][1]["estimate"] is None
+    assert claims[0]["other_profiles"] == {"quick": "contradicted"}
+    assert (
+        rows[0] | {"estimate": "0.5", "n": "5", "verdict_of_setting": "supported", "setting": "mnist"} == rows[0]
+        and rows[1]["estimate"] == ""
+    )
+
+
+def test_the_sources_hold_no_result():
+    """The pages that stand before the results are written by hand, and say nothing that depends on them."""
+    for page in ("intro.md", "ledger.md"):
+        text = (BOOK / "book" / page).read_text()
+        for line in text.splitlines():
+            assert not re.search(r"\d+ (of|out of) \d+|\d+ claims|(supported|contradicted|inconclusive)\W+\d|20\d\d-\d\d", line), line
