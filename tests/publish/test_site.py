@@ -1,0 +1,79 @@
+"""A page loads what it shows and nothing else, and says what it is."""
+
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from checkouts import BOOK
+from docutils import nodes
+
+from ncbook.publish import site
+
+APP = SimpleNamespace(config=SimpleNamespace(site_description='Re-run, "measured" & judged.', project="A book"))
+
+
+def script(name: str | None, body: str = "") -> SimpleNamespace:
+    return SimpleNamespace(filename=name, attributes={"body": body} if body else {})
+
+
+def page(*content: nodes.Node, title: str = "A page") -> dict:
+    names = ["_static/doctools.js", "_static/sphinx-thebe.js", "_static/mathjax/tex-chtml.js"]
+    context = {
+        "script_files": [
+            *map(script, names),
+            script(None, "window.MathJax = {}"),
+            script(None, "const THEBE_JS_URL = 1"),
+            script(None, "let a = 1"),
+        ],
+        "css_files": [script("_static/sphinx-thebe.css"), script("_static/pygments.css")],
+        "metatags": "<meta/>",
+        "title": title,
+    }
+    doctree = nodes.document(None, None)
+    doctree += content
+    site._page(APP, "a", "page.html", context, doctree)
+    return context
+
+
+def named(files: list) -> list[str]:
+    return [file.filename or file.attributes["body"] for file in files]
+
+
+@pytest.mark.parametrize("formula", [nodes.math("", "x"), nodes.math_block("", "x"), nodes.paragraph("", "", nodes.math("", "x"))])
+def test_formulas_are_typeset_where_there_are_some(formula):
+    kept = ["_static/doctools.js", "_static/mathjax/tex-chtml.js", "window.MathJax = {}", "let a = 1"]
+    assert named(page(formula)["script_files"]) == kept
+    assert named(page(nodes.paragraph("", "$x$"))["script_files"]) == ["_static/doctools.js", "let a = 1"]
+
+
+def test_what_runs_code_elsewhere_is_left_out():
+    assert named(page()["css_files"]) == ["_static/pygments.css"]
+
+
+def test_a_page_says_what_it_is():
+    tags = page(title="<em>One</em> &amp; &quot;two&quot;")["metatags"]
+    assert tags.startswith("<meta/>")
+    assert '<meta name="description" content="Re-run, &quot;measured&quot; &amp; judged." />' in tags
+    assert '<meta property="og:title" content="One &amp; &quot;two&quot;" />' in tags
+    assert '<meta property="og:title" content="A book" />' in page(title="")["metatags"]
+
+
+def test_what_the_theme_draws_twice_is_dropped_and_images_wait(tmp_path):
+    (tmp_path / "_static").mkdir()
+    images = '<img alt="x" src="a.svg"><img loading="eager" src="b">'
+    before = f'<head>\n  <script defer src="_static/scripts/fontawesome.js?digest=1"></script></head>{images}'
+    for name in ("a.html", "_static/macros.html"):
+        (tmp_path / name).write_text(before)
+    app = SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=str(tmp_path))
+    site._finish(app, ValueError())
+    assert (tmp_path / "a.html").read_text() == before
+    for _ in range(2):  # a build that changes nothing leaves them as they are
+        site._finish(app, None)
+        assert (tmp_path / "a.html").read_text() == '<head></head><img loading="lazy" alt="x" src="a.svg"><img loading="eager" src="b">'
+    assert (tmp_path / "_static" / "macros.html").read_text() == before
+
+
+def test_the_configuration_keeps_its_licence_line():
+    config = yaml.safe_load((BOOK / "_config.yml").read_text())
+    assert "CC-BY-4.0" in config["sphinx"]["config"]["html_theme_options"]["extra_footer"]  # under `html` the theme would not see it
+    assert config["sphinx"]["config"]["site_description"]
