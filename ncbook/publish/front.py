@@ -8,6 +8,7 @@ import yaml
 
 from ncbook import chapters, paths
 from ncbook.claims.text import MARKS
+from ncbook.errors import InputError, unknown
 from ncbook.escape import markdown
 from ncbook.publish import notebooks, trust
 from ncbook.publish.execute import Chapter
@@ -56,15 +57,29 @@ def thumbnails(requested: Sequence[Chapter], folder: Path) -> dict[str, str]:
 
 
 def _questions() -> dict[str, dict]:
+    """What ``book/questions.yml`` says of each chapter; an `InputError` where it cannot be read."""
     path = paths.root() / "book" / "questions.yml"
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        asked = (yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None) or {}
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
+    whole = isinstance(asked, dict) and all(
+        isinstance(card, dict) and card.keys() == {"question", "answered_by"} for card in asked.values()
+    )
+    if not whole or not all(isinstance(card["answered_by"], list) for card in asked.values()):
+        raise InputError(f"{path} must hold, for each chapter, its `question` and the list of claims that it is `answered_by`.")
+    return asked
 
 
 def _answering(chapter: str) -> list[dict]:
-    """The claims that answer a chapter's question."""
+    """The claims that answer a chapter's question: those that are named, or its first."""
     entries = chapters.entries(chapter)
+    known = {entry["id"]: entry for entry in entries}
     named = _questions().get(chapter, {}).get("answered_by", [])
-    return [entry for name in named for entry in entries if entry["id"] == name] or entries[:1]
+    for name in named:
+        if name not in known:
+            raise unknown(f"claim of {chapter} in book/questions.yml", name, known)
+    return [known[name] for name in named] or entries[:1]
 
 
 def _figure(chapter: Chapter) -> str | None:

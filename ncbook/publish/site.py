@@ -14,6 +14,7 @@ from sphinx.application import Sphinx
 
 ICONS = re.compile(r'\s*<script[^>]*src="[^"]*/scripts/fontawesome\.js[^"]*"></script>')
 IMAGE = re.compile(r"<img (?![^>]*\bloading=)")
+LIST = re.compile(r'<div role="list" (?=class="citation-list")')  # docutils names a list whose children are no items of one
 NEEDLESS = re.compile(r"thebe", re.IGNORECASE)
 MATHJAX = re.compile(r"mathjax", re.IGNORECASE)
 
@@ -54,9 +55,9 @@ def _tags(description: str, title: str, book: str) -> str:
 
 
 def _finish(app: Sphinx, exception: Exception | None) -> None:
-    """What no template can be told: drop the second drawing of the icons, and let images wait until they come into view."""
+    """What no template can be told: drop the second drawing of the icons and a wrong role; images wait until they come into view."""
     if exception is None and app.builder.format == "html":
         for page in Path(app.outdir).rglob("*.html"):
             if "_static" not in page.relative_to(app.outdir).parts:
                 text = page.read_text(encoding="utf-8")
-                page.write_text(IMAGE.sub('<img loading="lazy" ', ICONS.sub("", text)), encoding="utf-8")
+                page.write_text(IMAGE.sub('<img loading="lazy" ', LIST.sub("<div ", ICONS.sub("", text))), encoding="utf-8")

@@ -9,6 +9,7 @@ import pytest
 from checkouts import BOOK
 
 from ncbook import chapters, paths
+from ncbook.errors import InputError
 from ncbook.publish import front, ledger
 from ncbook.publish.execute import Chapter
 
@@ -88,6 +89,25 @@ def test_a_chapter_without_question_claims_or_picture_has_a_card(book, monkeypat
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: [", "is not readable YAML"),
+        ("- a", "must hold, for each chapter"),
+        ("a: {question: Why}", "must hold, for each chapter"),
+        ("a: {question: Why, answered_by: claim}", "must hold, for each chapter"),
+        (f"{CHAPTER}: {{question: Why, answered_by: [cascade-deepen]}}", "cascade-deepen.*cascade-deepens"),
+    ],
+)
+def test_questions_that_cannot_be_read_are_one_sentence(tmp_path, monkeypatch, text, says):
+    monkeypatch.setattr(front.paths, "root", lambda: tmp_path)
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "questions.yml").write_text(text)
+    monkeypatch.setattr(front.chapters, "entries", lambda name: [{"id": "cascade-deepens", "figure": "a"}])
+    with pytest.raises(InputError, match=says):
+        front._answering(CHAPTER)
+
+
 def test_the_picture_of_a_card_is_small(book, tmp_path, monkeypatch):
     from PIL import Image
 
@@ -109,6 +129,7 @@ def test_how_to_cite_is_as_the_citation_file_says(book):
     assert "@software{ncbook," in cite and f"version = {{{__version__}}}" in cite and "author  = {{The ncbook authors}}" in cite
     said = (paths.root() / "CITATION.cff").read_text()
     assert re.search(r'title: "(.*)"', said)[1] in cite and re.search(r"date-released: (\d{4})", said)[1] in cite
+    assert re.search(r"```bibtex.*?```", cite, re.DOTALL)[0] in (BOOK / "README.md").read_text()
     assert "Last verification" in cite and "CC-BY-4.0" in cite
 
 

@@ -60,7 +60,7 @@ def test_a_page_says_what_it_is():
 
 def test_what_the_theme_draws_twice_is_dropped_and_images_wait(tmp_path):
     (tmp_path / "_static").mkdir()
-    images = '<img alt="x" src="a.svg"><img loading="eager" src="b">'
+    images = '<img alt="x" src="a.svg"><img loading="eager" src="b"><div role="list" class="citation-list">'
     before = f'<head>\n  <script defer src="_static/scripts/fontawesome.js?digest=1"></script></head>{images}'
     for name in ("a.html", "_static/macros.html"):
         (tmp_path / name).write_text(before)
@@ -69,7 +69,9 @@ def test_what_the_theme_draws_twice_is_dropped_and_images_wait(tmp_path):
     assert (tmp_path / "a.html").read_text() == before
     for _ in range(2):  # a build that changes nothing leaves them as they are
         site._finish(app, None)
-        assert (tmp_path / "a.html").read_text() == '<head></head><img loading="lazy" alt="x" src="a.svg"><img loading="eager" src="b">'
+        assert (tmp_path / "a.html").read_text() == (
+            '<head></head><img loading="lazy" alt="x" src="a.svg"><img loading="eager" src="b"><div class="citation-list">'
+        )
     assert (tmp_path / "_static" / "macros.html").read_text() == before
 
 
