@@ -116,7 +116,8 @@ def _card(chapter: Chapter, found: list[Judged], picture: str | None) -> str:
     counts = Counter(one.word for one in found)
     by_id = {one.claim["id"]: one for one in found}
     answers = "".join(_answer(by_id[entry["id"]]) for entry in _answering(chapter.name) if entry["id"] in by_id)
-    image = f'<img src="_static/cards/{picture}" alt="Corner of the key figure of: {title}" width="{THUMBNAIL[0]}" height="{THUMBNAIL[1]}">'
+    size = f'width="{THUMBNAIL[0]}" height="{THUMBNAIL[1]}"'
+    image = f'<img loading="lazy" src="_static/cards/{picture}" alt="Corner of the key figure of: {title}" {size}>'
     head = f'<h3><a href="chapters/{shown(chapter.name)}.html">{question or title}</a></h3>'
     under = f'<p class="nc-title">{title}</p>' if question else ""
     listed = f"<ul>{answers}</ul>" if answers else ""

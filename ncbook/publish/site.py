@@ -8,12 +8,14 @@ draws already.
 import html
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 from docutils import nodes
 from sphinx.application import Sphinx
 
 ICONS = re.compile(r'\s*<script[^>]*src="[^"]*/scripts/fontawesome\.js[^"]*"></script>')
-IMAGE = re.compile(r"<img (?![^>]*\bloading=)")
+IMAGE = re.compile(r'<img (?![^>]*\b(?:loading|width)=)(?=[^>]*\bsrc="([^"]+\.svg)")')
+SIZE = re.compile(r'<svg [^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"')
 LIST = re.compile(r'<div role="list" (?=class="citation-list")')  # docutils names a list whose children are no items of one
 NEEDLESS = re.compile(r"thebe", re.IGNORECASE)
 MATHJAX = re.compile(r"mathjax", re.IGNORECASE)
@@ -60,4 +62,12 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
         for page in Path(app.outdir).rglob("*.html"):
             if "_static" not in page.relative_to(app.outdir).parts:
                 text = page.read_text(encoding="utf-8")
-                page.write_text(IMAGE.sub('<img loading="lazy" ', LIST.sub("<div ", ICONS.sub("", text))), encoding="utf-8")
+                text = LIST.sub("<div ", ICONS.sub("", text))
+                page.write_text(IMAGE.sub(lambda image, page=page: _waiting(image, page), text), encoding="utf-8")
+
+
+def _waiting(image: re.Match, page: Path) -> str:
+    """An image that is loaded when it comes into view, and has its place before that: what a link leads to must not move away."""
+    drawn = page.parent / unquote(image[1])
+    size = SIZE.search(drawn.read_text(encoding="utf-8")[:2000]) if drawn.is_file() else None
+    return f'<img loading="lazy" width="{float(size[1]):.0f}" height="{float(size[2]):.0f}" ' if size else image[0]

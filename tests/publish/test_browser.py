@@ -181,3 +181,16 @@ def test_the_opening_page_leads_on(site, tmp_path):
     cards, pictures, doors, terms, (claims, *verdicts) = told(tmp_path, (site / "intro.html").as_uri(), script)
     assert len(cards) == pictures == 7 and all((site / card).is_file() for card in cards)
     assert (doors, terms) == (3, 5) and claims == sum(verdicts) > 0
+
+
+def test_a_figure_waits_in_its_place(site, tmp_path):
+    """A link to the last figure leads there, although the images before it are loaded only when they come into view."""
+    page = site / "chapters" / "train_test_collapse.html"
+    last = re.findall(r'<figure[^>]*id="([^"]+)"', page.read_text(encoding="utf-8"))[-1]
+    script = """
+    const images = all("article figure img");
+    return [images.map((i) => [i.loading, i.width / i.height, i.naturalWidth ? i.naturalWidth / i.naturalHeight : 0]), page.innerHeight,
+      all("article figure").at(-1).getBoundingClientRect().top]"""
+    images, height, top = told(tmp_path, f"{page.as_uri()}#{last}", script, width=1400)
+    assert {loading for loading, *_ in images} == {"lazy"} and -20 <= top < height
+    assert all(natural == 0 or abs(shown / natural - 1) < 0.02 for _, shown, natural in images) and images[-1][2]
