@@ -14,6 +14,7 @@ from ncbook.errors import InputError
 from ncbook.escape import markdown
 from ncbook.publish import front, ledger, trust
 from ncbook.publish.execute import Chapter, console
+from ncbook.runs.code import PACKAGE, module_code
 from ncbook.runs.digest import digest
 
 FIGURE_MIME = "application/vnd.ncbook.figure+json"  # as figures.show writes it; importing it from there would load matplotlib
@@ -95,7 +96,9 @@ def _tidy(notebook: dict) -> None:
 
 
 def _digest_of(stage: Path) -> str:
-    return digest({str(path.relative_to(stage)): digest(path.read_bytes().hex()) for path in sorted(stage.rglob("*")) if path.is_file()})
+    """Digest of all that the pages are made from: what is staged, and the extension that Sphinx takes from this package."""
+    staged = {str(path.relative_to(stage)): digest(path.read_bytes().hex()) for path in sorted(stage.rglob("*")) if path.is_file()}
+    return digest({"stage": staged, "extension": module_code(PACKAGE / "publish" / "site.py")})
 
 
 def _jupyter_book(stage: Path) -> Path:

@@ -7,7 +7,7 @@ import yaml
 from checkouts import BOOK
 from docutils import nodes
 
-from ncbook.publish import site
+from ncbook.publish import render, site
 
 APP = SimpleNamespace(config=SimpleNamespace(site_description='Re-run, "measured" & judged.', project="A book"))
 
@@ -84,3 +84,16 @@ def test_the_configuration_keeps_its_licence_line():
     config = yaml.safe_load((BOOK / "_config.yml").read_text())
     assert "CC-BY-4.0" in config["sphinx"]["config"]["html_theme_options"]["extra_footer"]  # under `html` the theme would not see it
     assert config["sphinx"]["config"]["site_description"]
+
+
+def test_pages_are_made_again_when_the_extension_changes(tmp_path, monkeypatch):
+    package, stage = tmp_path / "package", tmp_path / "stage"
+    (package / "publish").mkdir(parents=True)
+    stage.mkdir()
+    (stage / "intro.md").write_text("# A book\n")
+    monkeypatch.setattr(render, "PACKAGE", package)
+    digests = []
+    for code in ("a = 1\n", "a = 1  # the same\n", "a = 2\n"):
+        (package / "publish" / "site.py").write_text(code)
+        digests.append(render._digest_of(stage))
+    assert digests[0] == digests[1] != digests[2]
