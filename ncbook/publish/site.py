@@ -7,6 +7,7 @@ draws already.
 
 import html
 import re
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -63,10 +64,10 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
             if "_static" not in page.relative_to(app.outdir).parts:
                 text = page.read_text(encoding="utf-8")
                 text = LIST.sub("<div ", ICONS.sub("", text))
-                page.write_text(IMAGE.sub(lambda image, page=page: _waiting(image, page), text), encoding="utf-8")
+                page.write_text(IMAGE.sub(partial(_waiting, page), text), encoding="utf-8")
 
 
-def _waiting(image: re.Match, page: Path) -> str:
+def _waiting(page: Path, image: re.Match) -> str:
     """An image that is loaded when it comes into view, and has its place before that: what a link leads to must not move away."""
     drawn = page.parent / unquote(image[1])
     size = SIZE.search(drawn.read_text(encoding="utf-8")[:2000]) if drawn.is_file() else None
