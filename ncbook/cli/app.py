@@ -201,9 +201,10 @@ def new_chapter(name: Annotated[str, typer.Argument(help="Its name as a module: 
 @app.command("list")
 def list_chapters() -> None:
     """The chapters, and what of them has been run."""
-    from ncbook.paths import build
+    from ncbook.paths import build, checkout
     from ncbook.publish import notebooks
 
+    checkout()
     table = Table("chapter", "title", "executed for", box=None)
     for name in notebooks.names():
         table.add_row(name, notebooks.title(name), ", ".join(p.parent.parent.name for p in sorted(build().glob(f"*/{name}/stamp"))) or "–")
@@ -271,9 +272,10 @@ def _changes(given: list[str] | None) -> dict:
 
 
 def _settings(device: str, jobs: int | None) -> None:
-    """Check the machine's settings and hand them to the kernels through the environment."""
-    from ncbook import settings
+    """Check that there is a checkout, and the machine's settings; hand them to the kernels through the environment."""
+    from ncbook import paths, settings
 
+    paths.checkout()  # before a lock is left in a folder that is none
     settings.keep(DEVICE=settings.device(device), **({} if jobs is None else {"JOBS": str(settings.jobs(jobs))}))
 
 

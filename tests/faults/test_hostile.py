@@ -172,7 +172,7 @@ ENVIRONMENT = [
     ("FROM", "cache", "FROM='cache': the only other source is FROM=record."),
     ("NCBOOK_ROOT", "/nowhere", "NCBOOK_ROOT is '/nowhere', which is not a folder"),
     ("NCBOOK_ROOT", __file__, "which is not a folder"),
-    ("NCBOOK_ROOT", "/", "unknown chapter 'train_test_collapse'"),
+    ("NCBOOK_ROOT", "/", "/ is no checkout of the book; go to one, or set NCBOOK_ROOT to it."),
     ("NCBOOK_RUNS", __file__, "cannot write to "),
     ("NCBOOK_RUNS", "/proc/none", "cannot write to /proc/none"),
 ]
