@@ -45,13 +45,15 @@ def data_fetch(names: Annotated[list[str], typer.Argument(help="Data sets to dow
 @app.command("check")
 def data_check(names: Annotated[list[str] | None, typer.Argument(help="Data sets; all that are here when none is named.")] = None) -> None:
     """Compare every file with the published one, byte for byte."""
-    from ncbook.data.files import check
-    from ncbook.data.presets import PRESETS
+    from ncbook.data.files import check, folder
+    from ncbook.data.presets import PRESETS, spec
 
     wrong = 0
     for name in names or [name for name, _ in _published(PRESETS)]:
         try:
             print(f"{name}: whole, {len(check(name))} files")
+            if (dataset := spec(name)).path and (said := folder(dataset).said()):
+                print(f"{name}: {said}")
         except InputError as error:
             wrong += bool(names) or "is not in" not in str(error)  # a set that nobody fetched is no fault, unless it was named
             print(f"{name}: {error}")

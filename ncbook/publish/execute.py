@@ -139,13 +139,16 @@ def run(requested: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
 
 def train(stale: list[Chapter], *, jobs: int | None = None, budget: float | None = None) -> list[Chapter]:
     """Train all missing runs, for `budget` seconds at most; returns the chapters that have a failed run, after printing why."""
-    from ncbook.data.files import check
+    from ncbook.data.files import check, folder
+    from ncbook.data.presets import spec
     from ncbook.runs.pool import SweepError, finish, missing, time_limit
 
     planned = {chapter.name: chapter.runs() for chapter in stale if not chapter.recorded}
     todo = missing([run for runs in planned.values() for run in runs])
     for name in sorted({run.parameters["dataset"] for run in todo if "dataset" in run.parameters}):
         check(name)  # one sentence now rather than one failure a run
+        if (dataset := spec(name)).path and (said := folder(dataset).said()):
+            console.print(f"{name}: {said}", markup=False, soft_wrap=True)
     try:
         finish(todo, jobs=jobs, timeout=time_limit(todo), budget=budget)  # a run that hangs must not hang make
     except SweepError as error:
