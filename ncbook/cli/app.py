@@ -208,7 +208,7 @@ def list_chapters() -> None:
     table = Table("chapter", "title", "executed for", box=None)
     for name in notebooks.names():
         table.add_row(name, notebooks.title(name), ", ".join(p.parent.parent.name for p in sorted(build().glob(f"*/{name}/stamp"))) or "–")
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @app.command()
@@ -232,7 +232,7 @@ def claims(profile: Profile = "quick") -> None:
     for claim in entries():
         verdict, older = verdicts.get(claim["id"], ("not run", ""))
         table.add_row(claim["id"], claim["statement"], test_text(claim), f"{MARKS.get(verdict, '–')} {verdict}{older}")
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def _chapter_names() -> list[str]:

@@ -26,7 +26,7 @@ def data_list() -> None:
             here = "no"
         table.add_row(name, spec.title, f"{spec.train_size:,} / {spec.test_size:,}", str(spec.num_classes), here)
     table.add_row("folder:PATH", "your own images: PATH/train/CLASS/*.png, PATH/test/CLASS/*.png", "–", "–", "–")
-    out = Console()
+    out = Console(markup=False)
     out.print(table)
     out.print(
         f"\ndata folder: {data_root()} (another one: NCBOOK_DATA); to download: ncbook data fetch NAME", highlight=False, soft_wrap=True

@@ -222,7 +222,7 @@ def forecast(requested: list[Chapter]) -> None:
             chapter.name, chapter.profile, str(len(runs)), str(len(runs) - len(todo)), str(len(todo)),
             f"about {seconds / 60:.0f} min" if seconds > 90 else f"about {seconds:.0f} s", f"{each * len(runs) / 1e6:.1f} MB",
         )  # fmt: skip
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def report(chapter: Chapter) -> None:
