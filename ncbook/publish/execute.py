@@ -215,7 +215,8 @@ def forecast(requested: list[Chapter]) -> None:
     for chapter in requested:
         runs = chapter.runs()
         todo = missing(runs)
-        sizes = [sum(f.stat().st_size for f in store.folder(r.experiment, r.key).iterdir()) for r in runs if r not in todo]
+        lacking = {run.key for run in todo}
+        sizes = [sum(f.stat().st_size for f in store.folder(r.experiment, r.key).iterdir()) for r in runs if r.key not in lacking]
         each = sum(sizes) / len(sizes) if sizes else 30_000
         seconds = sum(r.seconds for r in todo)
         table.add_row(

@@ -6,6 +6,8 @@ from ncbook import chapters
 from ncbook.errors import InputError, unknown
 from ncbook.publish.notebooks import defaults
 
+MOST = 10**12  # a whole number that is larger counts nothing that a computer has
+LONGEST = 10_000  # letters of a value
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
@@ -28,6 +30,8 @@ def parameters(chapter: str, profile: str = "quick", changes: dict | None = None
 
 def _typed(name: str, value, default):
     """`value` as the type of `default`."""
+    if isinstance(value, str) and len(value) > LONGEST:
+        raise InputError(f"parameter {name} has a value of {len(value):,} letters; {LONGEST:,} are the most.")
     if isinstance(default, list):
         if isinstance(value, str):
             value = parse(value) if value.startswith("[") else [part.strip() for part in value.split(",")]
@@ -37,6 +41,8 @@ def _typed(name: str, value, default):
     kind = type(default)
     if isinstance(value, str) and kind is not str:
         value = parse(value)
+    if type(value) is int and abs(value) > MOST:
+        raise InputError(f"parameter {name} must be {KINDS[kind]}, like {default!r}, and no larger than {MOST:,}.")
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind:
@@ -58,5 +64,5 @@ def parse(text: str):
         return constants[text.lower()]
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, RecursionError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):  # the last of a hundred brackets and more
         return [parse(part.strip()) for part in text[1:-1].split(",")] if text.startswith("[") and text.endswith("]") else text

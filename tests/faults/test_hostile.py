@@ -74,6 +74,13 @@ PARAMETERS = [
     ("epochs=0", "parameter epochs must be a whole number of at least 1"),
     ("epochs=-3", "parameter epochs must be a whole number of at least 1"),
     ("epochs=__import__('os').getpid()", "parameter epochs must be a whole number"),
+    ("epochs=" + "9" * 4000, "parameter epochs must be a whole number, like 60, and no larger than 1,000,000,000,000."),
+    ("learning_rate_squared=" + "9" * 4000, "and no larger than 1,000,000,000,000."),
+    ("epochs=" + "-" * 100_000 + "1", "parameter epochs has a value of 100,001 letters; 10,000 are the most."),
+    ("epochs=" + "-" * 9000 + "1", "parameter epochs must be a whole number"),
+    ("train_size=" + "[" * 9000, "parameter train_size must be a whole number"),
+    ("seeds=100000", "the grid has 400,000 runs, and 10,000 are the most; give fewer seeds or fewer values."),
+    ("seeds=1000000000000", "runs, and 10,000 are the most"),
     ("measurements=0", "parameter measurements must be a whole number of at least 1"),
     ("learning_rate_squared=fast", "parameter learning_rate_squared must be a number"),
     ("learning_rate_squared=1e999", "parameter learning_rate_squared must be a number of at least 0"),
@@ -100,7 +107,7 @@ PARAMETERS = [
 ]
 
 
-@pytest.mark.parametrize(("change", "message"), PARAMETERS)
+@pytest.mark.parametrize(("change", "message"), PARAMETERS, ids=lambda text: text[:40])
 def test_parameters(typed, change, message):
     one_sentence(*typed("run", CHAPTER, "-p", change), message)
     refused["parameters"] += 1
@@ -136,6 +143,7 @@ ARGUMENTS = [
     (("run", "--profile", "../../laptop"), "unknown profile '../../laptop'"),
     (("run", "--profile", ""), "unknown profile ''"),
     (("run", CHAPTER, "--seeds", "0"), "parameter seeds must be a whole number of at least 1"),
+    (("run", "--seeds", "100000", "--dry-run"), "the grid has 400,000 runs, and 10,000 are the most"),
     (("run", "--device", "tpu"), "DEVICE='tpu': use cpu, cuda or auto."),
     (("run", "--jobs", "0"), "use a whole number of at least 1."),
     (("run", "--from", "record"), "there is no record of train_test_collapse under the profile quick"),
