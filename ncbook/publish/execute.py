@@ -107,7 +107,7 @@ def prepare(names: list[str], profile: str, changes: dict, seeds: int | None = N
 
 def is_current(name: str, profile: str) -> bool:
     """Whether a chapter's results under a profile are of what is there now, be it trained or recorded."""
-    if profile not in chapters.profiles():  # results of changed parameters, which nothing says any more
+    if profile not in chapters.profiles(name):  # results of changed parameters, which nothing says any more
         return False
     for recorded in (False, True):
         with suppress(InputError):  # there is no record
@@ -124,6 +124,8 @@ def run(requested: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
             console.print(f"{chapter.name} ({chapter.profile}): up to date")
     if not stale:
         return []
+    for chapter in stale:
+        entries(chapter.name)  # what is wrong with its claims is better known before they are trained for
     if recorded := [chapter for chapter in stale if chapter.recorded]:
         from ncbook.publish import records
 

@@ -16,7 +16,7 @@ def parameters(chapter: str, profile: str = "quick", changes: dict | None = None
 
     A parameter declared as a list is swept: it takes one value or a list. Unknown names and values of the wrong type are `InputError`s.
     """
-    if profile not in (known := chapters.profiles()) and profile != chapters.SHORT:
+    if profile not in (known := chapters.profiles(chapter)) and profile != chapters.SHORT:
         raise unknown("profile", profile, known)
     values = defaults(chapter)
     declared = dict(values)
@@ -46,11 +46,16 @@ def _typed(name: str, value, default):
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind:
-        raise InputError(f"parameter {name} must be {KINDS[kind]}, like {default!r}, not {value!r}.")
+        raise InputError(f"parameter {name} must be {KINDS[kind]}, like {default!r}, not {_shown(value)}.")
     least = 1 if kind is int and default >= 1 else 0  # rates, sizes, counts: no chapter has a parameter that may be negative
     if kind in (int, float) and not least <= value < float("inf"):
-        raise InputError(f"parameter {name} must be {KINDS[kind]} of at least {least}, like {default!r}, not {value!r}.")
+        raise InputError(f"parameter {name} must be {KINDS[kind]} of at least {least}, like {default!r}, not {_shown(value)}.")
     return value
+
+
+def _shown(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:50]}… ({len(text):,} letters)"
 
 
 def parse(text: str):

@@ -354,6 +354,7 @@ NOTEBOOKS = {
     "a call": (notebook(cell("seeds = int('5')")), "the cell of parameters takes lines `name = value` only"),
     "an import": (notebook(cell("import os")), "the cell of parameters takes lines `name = value` only"),
     "no Python": (notebook(cell("seeds = = 5")), "the cell of parameters takes lines `name = value` only"),
+    "nested 200,000 deep": ('{"cells":' + "[" * 200_000, "is not a readable notebook"),
     "two at once": (notebook(cell("a, b = 1, 2")), "the cell of parameters takes lines `name = value` only"),
 }
 
@@ -385,6 +386,38 @@ def test_profiles(checkout, typed, name):
     (checkout.root / CHAPTERS / CHAPTER / "profiles.yml").write_text(content)
     one_sentence(*typed("run", CHAPTER, "--profile", "laptop"), message)
     refused["profiles"] += 1
+
+
+FILES = {
+    "profiles.yml": (CHAPTERS / CHAPTER / "profiles.yml", "is not readable YAML: "),
+    "claims.yml": (CHAPTERS / CHAPTER / "claims.yml", "is not readable YAML: "),
+    "_toc.yml": (Path("book") / "_toc.yml", "is not readable YAML: "),
+    "notebook": (Path("book") / "chapters" / f"{CHAPTER}.ipynb", "is not a readable notebook ("),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "content", [None, "épochs: ü".encode("latin-1"), b"\xff\xfe\x00a", b"[" * 100_000, b"2026-99-99"], ids=["folder", "latin-1", "utf-16", "nested", "no date"]
+)  # fmt: skip
+def test_files_that_are_folders_or_no_text(checkout, typed, name, content):
+    place, message = FILES[name]
+    (checkout.root / place).unlink()
+    if content is None:
+        (checkout.root / place).mkdir()
+    else:
+        (checkout.root / place).write_bytes(content)
+    if (name, content) == ("_toc.yml", b"2026-99-99"):
+        message = "is not readable YAML: month must be in 1..12"
+    one_sentence(*typed("run", CHAPTER, "--profile", "laptop"), message)
+    refused["files"] += 1
+
+
+def test_a_broken_file_of_one_chapter_stops_no_other(checkout, monkeypatch):
+    (checkout.root / CHAPTERS / "another").mkdir()
+    (checkout.root / CHAPTERS / "another" / "profiles.yml").write_text("laptop: [")
+    assert parameters(CHAPTER, "laptop")["train_size"]
+    assert parameters(CHAPTER, "quick")["train_size"]
 
 
 # --- features given to the metrics --------------------------------------------------------------------------------------------------------
