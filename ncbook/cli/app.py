@@ -1,5 +1,7 @@
 """The command line: what make calls, and what a reviewer types."""
 
+import io
+import sys
 from typing import Annotated
 
 import typer
@@ -9,7 +11,7 @@ from rich.table import Table
 from ncbook.cli import data
 from ncbook.errors import InputError
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app = typer.Typer(help=__doc__ or "", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 app.add_typer(data.app, name="data")
 runs_app = typer.Typer(help="Finished runs: those of another machine.", no_args_is_help=True)
 app.add_typer(runs_app, name="runs")
@@ -314,6 +316,9 @@ def _stop_if(failed: list) -> None:
 
 def main() -> None:
     """Entry point: an `InputError` ends with its sentence and exit code 2, anything else with its traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without a dash or a tick gets a question mark, not a traceback
     try:
         app()
     except InputError as error:

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from ncbook.errors import InputError
 
-app = typer.Typer(help=__doc__.partition(": ")[2].capitalize(), no_args_is_help=True)
+app = typer.Typer(help="Which data sets there are, how to get them, whether they are whole.", no_args_is_help=True)
 
 
 @app.command("list")

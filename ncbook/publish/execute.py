@@ -7,6 +7,7 @@ edited since is made again. A folder is there only after its notebook ran to the
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -29,6 +30,8 @@ from ncbook.runs.code import PACKAGE, files_of, module_code
 from ncbook.runs.digest import canonical, digest
 from ncbook.runs.key import data_fingerprints, libraries
 
+CELL = 3600  # seconds after which a cell counts as hanging, where all that it shows was trained before
+TRAINING_CELL = 48 * 3600  # where the notebook trains by itself
 console = Console(stderr=True, highlight=False)
 
 
@@ -118,6 +121,7 @@ def is_current(name: str, profile: str) -> bool:
 
 def run(requested: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
     """Train and execute what is not up to date; returns the chapters that failed, after printing why. The others are finished."""
+    _sweep()
     stale = [chapter for chapter in requested if not chapter.is_done()]
     for chapter in requested:
         if chapter not in stale:
@@ -169,8 +173,9 @@ def _execute(chapter: Chapter) -> bool:
     from jupyter_core.utils import run_sync
 
     chapter.folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{chapter.name}-", dir=chapter.folder.parent))
     socket = tempfile.mkdtemp(prefix="ncb")  # sockets of its own instead of ports: those are raced for when kernels start together
+    aside = chapter.folder.with_name(f".{chapter.name}-{Path(socket).name}")  # it names both, for `_sweep`
+    aside.mkdir()
     stamp, start = chapter.stamp(), time.perf_counter()
     source = notebooks.notebook(chapter.name)
     changed = {k: v for k, v in chapter.parameters.items() if v != notebooks.defaults(chapter.name)[k]}
@@ -181,8 +186,9 @@ def _execute(chapter: Chapter) -> bool:
     kernel.kernel_spec.env |= {settings.SESSION: str(session), "NCBOOK_ROOT": str(paths.root())}
     try:
         papermill.execute_notebook(
-            str(source), str(aside / source.name), changed, kernel_name="python3", cwd=str(paths.root()), progress_bar=False, km=kernel
-        )
+            str(source), str(aside / source.name), changed, kernel_name="python3", cwd=str(paths.root()), progress_bar=False, km=kernel,
+            execution_timeout=CELL if _code(PACKAGE / "chapters" / chapter.name / "experiment.py") else TRAINING_CELL,
+        )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         shutil.rmtree(chapter.failed, ignore_errors=True)
         aside.rename(chapter.failed)
@@ -206,6 +212,14 @@ def _execute(chapter: Chapter) -> bool:
         run_sync(kernel.shutdown_kernel)(now=True)
         shutil.rmtree(socket, ignore_errors=True)
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sweep() -> None:
+    """Remove what a killed build left: a notebook's folder that is not in place, and the folder of its kernel's sockets."""
+    for aside in paths.build().glob("*/.*-ncb*"):
+        if named := re.fullmatch(r"\.\w+-(ncb\w+)", aside.name):
+            shutil.rmtree(Path(tempfile.gettempdir(), named[1]), ignore_errors=True)
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def forecast(requested: list[Chapter]) -> None:
