@@ -9,13 +9,23 @@ from pathlib import Path
 import pytest
 from checkouts import BOOK
 
-NAMES = ["with spaces", "`touch executed`", "$(touch executed)", "$HOME $$", "it's", 'a "quote"', "100% [ac]", "naïve-ß-数", "#1; touch executed"]
+NAMES = [
+    "with spaces",
+    "`touch executed`",
+    "$(touch executed)",
+    "$HOME $$",
+    "it's",
+    'a "quote"',
+    "100% [ac]",
+    "naïve-ß-数",
+    "#1; touch executed",
+]
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_checkout_in_a_folder_of_any_name(tmp_path, name):
-    """What make calls gets the checkout's path letter by letter, and no letter of it is run. The interpreter may lie in such a folder, too."""
+    """What make calls gets the checkout's path letter by letter, and no letter of it is run; so does the path of the interpreter."""
     checkout = tmp_path / name
     checkout.mkdir()
     shutil.copy(BOOK / "Makefile", checkout)

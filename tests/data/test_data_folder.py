@@ -55,7 +55,7 @@ def test_every_file_that_is_left_out_is_counted_with_its_reason(folder):
     (folder / "test/dog/gone.png").symlink_to(folder / "nowhere.png")
     (folder / "train/dog/around").symlink_to(folder / "train")
     (folder / "train/dog/itself").symlink_to(folder / "train/dog")
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="left out") as caught:
         assert len(load(f"folder:{folder}").train) == 6
     (said,) = {str(warning.message) for warning in caught}
     for reason in (

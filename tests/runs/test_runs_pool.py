@@ -88,7 +88,23 @@ def test_a_run_says_with_what_it_was_computed(home):
 
 
 def test_failed_runs_lose_themselves_only_and_only_they_are_computed_again(home):
-    failing = ["raise", "input", "unpicklable", "kill", "hang", "exit", "end", "interrupt", "generator", "fork", "timeout", "empty", "index", "doubled", "number"]
+    failing = [
+        "raise",
+        "input",
+        "unpicklable",
+        "kill",
+        "hang",
+        "exit",
+        "end",
+        "interrupt",
+        "generator",
+        "fork",
+        "timeout",
+        "empty",
+        "index",
+        "doubled",
+        "number",
+    ]
     grid = [{"how": how, "seed": 0} for how in [*failing, "fine"]] + [{"how": "fine", "seed": 1}, {"how": "raise", "seed": 7}]
     with pytest.raises(SweepError) as caught:
         sweep(faulty, grid, jobs=2, timeout=4)
