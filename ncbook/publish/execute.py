@@ -183,7 +183,8 @@ def _execute(chapter: Chapter) -> bool:
     record = str(paths.record(chapter.profile, chapter.name)) if chapter.recorded else None
     session = Path(socket, "session.json")
     session.write_text(json.dumps({"profile": chapter.profile, "output": str(aside), "record": record}), encoding="utf-8")
-    kernel.kernel_spec.env |= {settings.SESSION: str(session), "NCBOOK_ROOT": str(paths.root())}
+    told = {settings.SESSION: str(session), "NCBOOK_ROOT": str(paths.root())}
+    kernel.kernel_spec.env |= {name: value.replace("$", "$$") for name, value in told.items()}  # it is a template for variables
     try:
         papermill.execute_notebook(
             str(source), str(aside / source.name), changed, kernel_name="python3", cwd=str(paths.root()), progress_bar=False, km=kernel,

@@ -125,7 +125,7 @@ def no_silent_exit() -> Iterator[None]:
     """Within, the end of this process by ``os._exit(0)`` has an exit code that is not 0: for the pool, 0 is a worker that was let go, whose
     run would be waited for until its time limit. Processes that the run forks may end as they like."""
     leave, here = os._exit, os.getpid()
-    os._exit = lambda code: leave(code or (SILENT if os.getpid() == here else 0))
+    os._exit = lambda status: leave(status or (SILENT if os.getpid() == here else 0))
     try:
         yield
     finally:
