@@ -14,8 +14,10 @@ ifeq ($(origin PYTHON),undefined)
   STAMP := .venv/.installed-$(TORCH)
   DEV_STAMP := .venv/.installed-dev
 else
-  # an environment of yours: nothing is installed into it
-  RUN   := PYTHONPATH="$(CURDIR)" $(PYTHON)
+  # an environment of yours: nothing is installed into it. Paths go through the environment, where a shell leaves their letters alone.
+  export PYTHON
+  export PYTHONPATH := $(CURDIR)
+  RUN   := "$$PYTHON"
   STAMP :=
   DEV_STAMP :=
 endif
@@ -54,7 +56,7 @@ help:
 	@echo "FROM=$(or $(FROM),training)       or FROM=record: show the tables on record, train nothing"
 	@echo "SEEDS=$(or $(SEEDS),the profile's)  seeds a setting; five or more for a verdict"
 	@echo "TORCH=$(TORCH)       cpu or cuda: which build of PyTorch the environment gets"
-	@echo "PYTHON=$(or $(PYTHON),.venv)    an existing environment's Python; nothing is installed into it"
+	@echo "PYTHON=$${PYTHON:-.venv}    an existing environment's Python; nothing is installed into it"
 
 book: $(STAMP)
 	@$(NCBOOK) book

@@ -24,6 +24,14 @@ def root() -> Path:
     return here
 
 
+def checkout() -> Path:
+    """The repository, where there is one; an `InputError` says how to name it where there is none."""
+    here = root()
+    if not ((here / "_config.yml").is_file() and (here / "book").is_dir()):
+        raise InputError(f"{here} is no checkout of the book; go to one, or set NCBOOK_ROOT to it.")
+    return here
+
+
 def runs() -> Path:
     """The cache of finished runs, one folder a run: ``data/runs``, or ``NCBOOK_RUNS`` (a clean place to verify in)."""
     return given.resolve() if (given := settings.current().runs) else root() / "data" / "runs"

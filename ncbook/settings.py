@@ -78,7 +78,7 @@ def session() -> dict:
         return {}
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{SESSION} is {str(path)!r}, which is no session of a build ({error}); unset it.") from error
 
 

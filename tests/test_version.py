@@ -56,3 +56,12 @@ def test_the_package_is_built_with_this_version():
     declared = tomllib.loads((BOOK / "pyproject.toml").read_text())["project"]
     assert "version" not in declared and "version" in declared["dynamic"]
     assert read_configuration(BOOK / "pyproject.toml")["project"]["version"] == ncbook.__version__
+
+
+def test_the_release_asks_the_sources_for_the_version():
+    """The line of the workflow as it stands there, in this checkout."""
+    workflow = (BOOK / ".github/workflows/release.yml").read_text()
+    (line,) = [line.strip() for line in workflow.splitlines() if line.strip().startswith("version=$(python ")]
+    script = line.replace("$(python ", f"$({sys.executable} ") + '; printf %s "$version"'
+    done = subprocess.run(["sh", "-c", script], cwd=BOOK, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ncbook.__version__), done.stderr

@@ -11,6 +11,7 @@
   main grid, for one GPU; ``paper-full``, more data sets and settings and all training images, for days on one GPU.
 """
 
+from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from itertools import pairwise
@@ -23,6 +24,7 @@ from ncbook import paths
 from ncbook.claims.entries import LOADER, read
 from ncbook.errors import InputError
 
+DEEPEST = 1000  # lists in lists in a file
 SHORT = "short"  # runs for verification, not a profile of the book
 
 
@@ -43,7 +45,7 @@ def entries(chapter: str | None = None) -> list[dict]:
     """The claims of all chapters, or of one, as they stand in ``claims.yml``; none for a chapter without that file."""
     listed = []
     for path in sorted(paths.chapters().glob(f"{chapter or '[!_]*'}/claims.yml")):
-        of_chapter = read(path)
+        of_chapter = _read(path, read)
         for entry in of_chapter:
             if entry.get("chapter") != path.parent.name:
                 raise InputError(
@@ -53,11 +55,19 @@ def entries(chapter: str | None = None) -> list[dict]:
     return listed
 
 
-def profiles() -> list[str]:
-    """All profiles, the smallest first: ``quick``, and those of the files, in the order that they have there."""
+def profiles(chapter: str | None = None) -> list[str]:
+    """All profiles, the smallest first: ``quick``, and those of the files, in the order that they have there.
+
+    Asked for a chapter, its own file has to be whole; one of another chapter that cannot be read is left out.
+    """
     order = TopologicalSorter()
     for path in sorted(paths.chapters().glob("[!_]*/profiles.yml")):
-        names = [name for name in _profiles(path) if name != SHORT]
+        try:
+            names = [name for name in _profiles(path) if name != SHORT]
+        except InputError:
+            if chapter in (None, path.parent.name):
+                raise
+            continue
         for name in names:
             order.add(name)
         for smaller, larger in pairwise(names):
@@ -71,14 +81,39 @@ def profiles() -> list[str]:
 def profile(chapter: str, name: str) -> dict:
     """The parameters that a profile sets for a chapter; none where its ``profiles.yml`` lacks it, or is not there."""
     path = paths.chapters() / chapter / "profiles.yml"
-    return (_profiles(path).get(name) or {}) if path.is_file() else {}
+    return (_profiles(path).get(name) or {}) if path.exists() else {}
 
 
 def _profiles(path: Path) -> dict[str, dict]:
-    try:
-        given = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER) or {}
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
+    given = read_yaml(path) or {}
     if not isinstance(given, dict) or not all(isinstance(k, str) and isinstance(v, dict | None) for k, v in given.items()):
         raise InputError(f"{path} must hold, for each profile, its parameters as `name: value`.")
     return given
+
+
+def read_yaml(path: Path) -> object:
+    """What a YAML file says; an `InputError` where it cannot be read."""
+    return _read(path, lambda path: yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER))
+
+
+def _read(path: Path, reader: Callable):
+    """What a reader makes of a file; an `InputError` for whatever is no YAML: a folder, letters that are not UTF-8, endless brackets."""
+    try:
+        _check_depth(path.read_text(encoding="utf-8"))
+        return reader(path)
+    except InputError:
+        raise
+    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
+        why = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise InputError(f"{path} is not readable YAML: {why}") from error
+
+
+def _check_depth(text: str) -> None:
+    """A YAMLError for lists nested so deep that the C library, which calls itself for each, would end the process."""
+    if sum(map(text.count, "[{-?")) < DEEPEST:
+        return
+    depth = 0
+    for event in yaml.parse(text, Loader=LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise yaml.YAMLError(f"it is nested more than {DEEPEST} deep")

@@ -1,5 +1,7 @@
 """The command line: what make calls, and what a reviewer types."""
 
+import io
+import sys
 from typing import Annotated
 
 import typer
@@ -9,7 +11,7 @@ from rich.table import Table
 from ncbook.cli import data
 from ncbook.errors import InputError
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app = typer.Typer(help=__doc__ or "", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 app.add_typer(data.app, name="data")
 runs_app = typer.Typer(help="Finished runs: those of another machine.", no_args_is_help=True)
 app.add_typer(runs_app, name="runs")
@@ -201,13 +203,14 @@ def new_chapter(name: Annotated[str, typer.Argument(help="Its name as a module: 
 @app.command("list")
 def list_chapters() -> None:
     """The chapters, and what of them has been run."""
-    from ncbook.paths import build
+    from ncbook.paths import build, checkout
     from ncbook.publish import notebooks
 
+    checkout()
     table = Table("chapter", "title", "executed for", box=None)
     for name in notebooks.names():
         table.add_row(name, notebooks.title(name), ", ".join(p.parent.parent.name for p in sorted(build().glob(f"*/{name}/stamp"))) or "–")
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @app.command()
@@ -231,7 +234,7 @@ def claims(profile: Profile = "quick") -> None:
     for claim in entries():
         verdict, older = verdicts.get(claim["id"], ("not run", ""))
         table.add_row(claim["id"], claim["statement"], test_text(claim), f"{MARKS.get(verdict, '–')} {verdict}{older}")
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def _chapter_names() -> list[str]:
@@ -271,9 +274,10 @@ def _changes(given: list[str] | None) -> dict:
 
 
 def _settings(device: str, jobs: int | None) -> None:
-    """Check the machine's settings and hand them to the kernels through the environment."""
-    from ncbook import settings
+    """Check that there is a checkout, and the machine's settings; hand them to the kernels through the environment."""
+    from ncbook import paths, settings
 
+    paths.checkout()  # before a lock is left in a folder that is none
     settings.keep(DEVICE=settings.device(device), **({} if jobs is None else {"JOBS": str(settings.jobs(jobs))}))
 
 
@@ -312,6 +316,9 @@ def _stop_if(failed: list) -> None:
 
 def main() -> None:
     """Entry point: an `InputError` ends with its sentence and exit code 2, anything else with its traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without a dash or a tick gets a question mark, not a traceback
     try:
         app()
     except InputError as error:

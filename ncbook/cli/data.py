@@ -8,7 +8,7 @@ from rich.table import Table
 
 from ncbook.errors import InputError
 
-app = typer.Typer(help=__doc__.partition(": ")[2].capitalize(), no_args_is_help=True)
+app = typer.Typer(help="Which data sets there are, how to get them, whether they are whole.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -26,7 +26,7 @@ def data_list() -> None:
             here = "no"
         table.add_row(name, spec.title, f"{spec.train_size:,} / {spec.test_size:,}", str(spec.num_classes), here)
     table.add_row("folder:PATH", "your own images: PATH/train/CLASS/*.png, PATH/test/CLASS/*.png", "–", "–", "–")
-    out = Console()
+    out = Console(markup=False)
     out.print(table)
     out.print(
         f"\ndata folder: {data_root()} (another one: NCBOOK_DATA); to download: ncbook data fetch NAME", highlight=False, soft_wrap=True
@@ -45,13 +45,15 @@ def data_fetch(names: Annotated[list[str], typer.Argument(help="Data sets to dow
 @app.command("check")
 def data_check(names: Annotated[list[str] | None, typer.Argument(help="Data sets; all that are here when none is named.")] = None) -> None:
     """Compare every file with the published one, byte for byte."""
-    from ncbook.data.files import check
-    from ncbook.data.presets import PRESETS
+    from ncbook.data.files import check, folder
+    from ncbook.data.presets import PRESETS, spec
 
     wrong = 0
     for name in names or [name for name, _ in _published(PRESETS)]:
         try:
             print(f"{name}: whole, {len(check(name))} files")
+            if (dataset := spec(name)).path and (said := folder(dataset).said()):
+                print(f"{name}: {said}")
         except InputError as error:
             wrong += bool(names) or "is not in" not in str(error)  # a set that nobody fetched is no fault, unless it was named
             print(f"{name}: {error}")

@@ -12,6 +12,7 @@ import json
 import os
 import time
 import zlib
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def check(name: str | DatasetSpec, root: str | os.PathLike | None = None) -> lis
     """
     dataset = spec(name)
     if dataset.path:
-        return [file for split in folder_images(dataset, root).values() for files in split.values() for file in files]
+        return [file for split in folder(dataset, root).images.values() for files in split.values() for file in files]
     for file in dataset.files:
         read(dataset, file, root)
     return [locate(dataset, file, root) for file in dataset.files]
@@ -104,14 +105,34 @@ def fingerprint(name: str, root: str | os.PathLike | None = None) -> str:
     return hashlib.sha256(json.dumps(definition).encode()).hexdigest()[:16]
 
 
-def folder_images(dataset: DatasetSpec, root: str | os.PathLike | None = None) -> dict[str, dict[str, list[Path]]]:
-    """The images of ``folder:PATH`` as {"train": {class: [files]}, "test": ...}, both sorted; anything but that layout is an `InputError`.
+@dataclass(frozen=True)
+class Folder:
+    """What lies below ``folder:PATH``: the images by split and class, and each file that is left out, with the reason."""
 
-    A relative PATH starts from the data root, not from the current folder, which is not the same in a notebook and in a terminal.
+    images: dict[str, dict[str, list[Path]]]  # {"train": {class: [files]}, "test": ...}, all sorted
+    left_out: dict[str, list[Path]]  # by reason
+
+    def said(self) -> str:
+        """How many files are left out and why, in one sentence; empty where there is none.
+
+        >>> Folder({}, {"hidden": [Path("a/.DS_Store"), Path("b/.DS_Store")], "a link to nothing": [Path("a/1.png")]}).said()
+        '3 files are left out: 2 hidden (a/.DS_Store, ...), 1 a link to nothing (a/1.png)'
+        """
+        reasons = [f"{len(files)} {why} ({files[0]}{', ...' * (len(files) > 1)})" for why, files in self.left_out.items()]
+        count = sum(map(len, self.left_out.values()))
+        return f"{count} file{'s are' if count > 1 else ' is'} left out: {', '.join(reasons)}" if count else ""
+
+
+def folder(dataset: DatasetSpec, root: str | os.PathLike | None = None) -> Folder:
+    """What lies below ``folder:PATH``; an `InputError` where it is not laid out as PATH/train/<class>/ and PATH/test/<class>/.
+
+    The images of a class are those of its folder and of all folders in it, also behind links. A relative PATH starts from the data root,
+    not from the current folder, which is not the same in a notebook and in a terminal.
     """
     top = data_root(root) / Path(dataset.path).expanduser()
+    left_out: dict[str, list[Path]] = {}
     try:
-        images = {split: _classes(top / split) for split in ("train", "test")}
+        images = {split: _classes(top / split, left_out) for split in ("train", "test")}
     except OSError as error:
         raise InputError(
             f"cannot read {error.filename} ({error.strerror}); folder:PATH needs PATH/train/<class>/ and PATH/test/<class>/"
@@ -121,19 +142,48 @@ def folder_images(dataset: DatasetSpec, root: str | os.PathLike | None = None) -
         raise InputError(f"{top}: train and test must hold the same classes; only one of them holds {', '.join(map(repr, alone))}")
     if len(images["train"]) < 2:
         raise InputError(f"{top}: at least two classes are needed, one folder each in train and in test")
+    found = Folder(images, {why: [file.relative_to(top) for file in files] for why, files in left_out.items()})
     for split, classes in images.items():
         for label, files in classes.items():
             if not files:
-                raise InputError(f"{top / split / label} holds no image ({', '.join(IMAGE_SUFFIXES)})")
+                why = f"; {said}" if (said := found.said()) else ""
+                raise InputError(f"{top / split / label} holds no image ({', '.join(IMAGE_SUFFIXES)}){why}")
+    return found
+
+
+def _classes(split: Path, left_out: dict[str, list[Path]]) -> dict[str, list[Path]]:
+    classes = {}
+    for place in sorted(split.iterdir()):
+        if place.name.startswith(".") or not place.is_dir():
+            why = "hidden" if place.name.startswith(".") else "in no class's folder"
+            left_out.setdefault(why, []).append(place)
+        else:
+            classes[place.name] = _below(place, left_out, (split.parent.resolve(), split.resolve()))
+    return classes
+
+
+def _below(place: Path, left_out: dict[str, list[Path]], above: tuple[Path, ...]) -> list[Path]:
+    """The images in a folder and in those in it, sorted by their paths; `above` are the folders around it, as they really are."""
+    images, here = [], place.resolve()
+    for path in sorted(place.iterdir()):
+        if path.name.startswith("."):
+            why = "hidden"
+        elif path.is_dir():
+            if path.resolve() not in (*above, here):
+                images += _below(path, left_out, (*above, here))
+                continue
+            why = "a link to a folder around it"
+        elif path.is_symlink() and not path.exists():
+            why = "a link to nothing"
+        elif path.suffix.lower() not in IMAGE_SUFFIXES:
+            why = f"not called {IMAGE_SUFFIXES[0]}, {IMAGE_SUFFIXES[1]} or another of {len(IMAGE_SUFFIXES)} known endings"
+        elif not path.is_file():
+            why = "no ordinary file"
+        else:
+            images.append(path)
+            continue
+        left_out.setdefault(why, []).append(path)
     return images
-
-
-def _classes(folder: Path) -> dict[str, list[Path]]:
-    classes = sorted((p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")), key=lambda p: p.name)
-    return {
-        c.name: sorted(p for p in c.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file() and not p.name.startswith("."))
-        for c in classes
-    }
 
 
 def _folder_fingerprint(dataset: DatasetSpec, root: str | os.PathLike | None) -> str:

@@ -10,14 +10,17 @@ import functools
 import io
 import os
 import pickle
+import warnings
 from dataclasses import dataclass
+from multiprocessing import parent_process
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ncbook.data.files import folder_images, locate, read
+from ncbook import settings
+from ncbook.data.files import folder, locate, read
 from ncbook.data.presets import DatasetSpec, spec
 from ncbook.errors import InputError
 
@@ -132,7 +135,11 @@ class _Arrays(pickle.Unpickler):
 
 def _folder(dataset: DatasetSpec, root: str | os.PathLike | None) -> Source:
     """``folder:PATH``: every image is decoded into memory; grey if all are grey, else RGB; all must have one size."""
-    images_of = folder_images(dataset, root)
+    found = folder(dataset, root)
+    # a command has said it once already, before its workers and kernels, which read the folder as well, had started
+    if (said := found.said()) and parent_process() is None and not settings.current().session:
+        warnings.warn(f"{dataset.name}: {said}", stacklevel=4)
+    images_of = found.images
     names = tuple(images_of["train"])
     listed = {split: [(file, i) for i, files in enumerate(classes.values()) for file in files] for split, classes in images_of.items()}
     images = {split: [_decode(file) for file, _ in files] for split, files in listed.items()}
@@ -153,17 +160,22 @@ def _folder(dataset: DatasetSpec, root: str | os.PathLike | None) -> Source:
 
 
 def _decode(file: Path):
-    """A Pillow image of mode L or RGB; an `InputError` that names a file that cannot be decoded or has more than 8 bits a channel."""
-    from PIL import Image
+    """A Pillow image of mode L or RGB, as a viewer shows it: turned as its camera says, what is transparent on white.
+
+    An `InputError` names a file that cannot be decoded or has more than 8 bits a channel.
+    """
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(file) as image:
             image.load()
             mode = image.mode
-            if mode in ("1", "L", "LA"):
-                return image.convert("L")
-            if mode in ("P", "RGB", "RGBA", "CMYK", "YCbCr"):
-                return image.convert("RGBA").convert("RGB") if mode == "P" else image.convert("RGB")
+            if mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"):
+                image = ImageOps.exif_transpose(image)
+                if mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+                    above = image.convert("RGBA")
+                    image = Image.alpha_composite(Image.new("RGBA", above.size, "white"), above)
+                return image.convert("L" if mode in ("1", "L", "LA") else "RGB")
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error and others, by format
         raise InputError(f"{file} is not an image that can be read ({error})") from error
     raise InputError(f"{file} has pixels of type {mode}; save it with 8 bits a channel")

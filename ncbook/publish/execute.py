@@ -7,6 +7,7 @@ edited since is made again. A folder is there only after its notebook ran to the
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -29,6 +30,8 @@ from ncbook.runs.code import PACKAGE, files_of, module_code
 from ncbook.runs.digest import canonical, digest
 from ncbook.runs.key import data_fingerprints, libraries
 
+CELL = 3600  # seconds after which a cell counts as hanging, where all that it shows was trained before
+TRAINING_CELL = 48 * 3600  # where the notebook trains by itself
 console = Console(stderr=True, highlight=False)
 
 
@@ -107,7 +110,7 @@ def prepare(names: list[str], profile: str, changes: dict, seeds: int | None = N
 
 def is_current(name: str, profile: str) -> bool:
     """Whether a chapter's results under a profile are of what is there now, be it trained or recorded."""
-    if profile not in chapters.profiles():  # results of changed parameters, which nothing says any more
+    if profile not in chapters.profiles(name):  # results of changed parameters, which nothing says any more
         return False
     for recorded in (False, True):
         with suppress(InputError):  # there is no record
@@ -118,12 +121,15 @@ def is_current(name: str, profile: str) -> bool:
 
 def run(requested: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
     """Train and execute what is not up to date; returns the chapters that failed, after printing why. The others are finished."""
+    _sweep()
     stale = [chapter for chapter in requested if not chapter.is_done()]
     for chapter in requested:
         if chapter not in stale:
             console.print(f"{chapter.name} ({chapter.profile}): up to date")
     if not stale:
         return []
+    for chapter in stale:
+        entries(chapter.name)  # what is wrong with its claims is better known before they are trained for
     if recorded := [chapter for chapter in stale if chapter.recorded]:
         from ncbook.publish import records
 
@@ -139,13 +145,16 @@ def run(requested: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
 
 def train(stale: list[Chapter], *, jobs: int | None = None, budget: float | None = None) -> list[Chapter]:
     """Train all missing runs, for `budget` seconds at most; returns the chapters that have a failed run, after printing why."""
-    from ncbook.data.files import check
+    from ncbook.data.files import check, folder
+    from ncbook.data.presets import spec
     from ncbook.runs.pool import SweepError, finish, missing, time_limit
 
     planned = {chapter.name: chapter.runs() for chapter in stale if not chapter.recorded}
     todo = missing([run for runs in planned.values() for run in runs])
     for name in sorted({run.parameters["dataset"] for run in todo if "dataset" in run.parameters}):
         check(name)  # one sentence now rather than one failure a run
+        if (dataset := spec(name)).path and (said := folder(dataset).said()):
+            console.print(f"{name}: {said}", markup=False, soft_wrap=True)
     try:
         finish(todo, jobs=jobs, timeout=time_limit(todo), budget=budget)  # a run that hangs must not hang make
     except SweepError as error:
@@ -164,8 +173,9 @@ def _execute(chapter: Chapter) -> bool:
     from jupyter_core.utils import run_sync
 
     chapter.folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{chapter.name}-", dir=chapter.folder.parent))
     socket = tempfile.mkdtemp(prefix="ncb")  # sockets of its own instead of ports: those are raced for when kernels start together
+    aside = chapter.folder.with_name(f".{chapter.name}-{Path(socket).name}")  # it names both, for `_sweep`
+    aside.mkdir()
     stamp, start = chapter.stamp(), time.perf_counter()
     source = notebooks.notebook(chapter.name)
     changed = {k: v for k, v in chapter.parameters.items() if v != notebooks.defaults(chapter.name)[k]}
@@ -173,11 +183,13 @@ def _execute(chapter: Chapter) -> bool:
     record = str(paths.record(chapter.profile, chapter.name)) if chapter.recorded else None
     session = Path(socket, "session.json")
     session.write_text(json.dumps({"profile": chapter.profile, "output": str(aside), "record": record}), encoding="utf-8")
-    kernel.kernel_spec.env |= {settings.SESSION: str(session), "NCBOOK_ROOT": str(paths.root())}
+    told = {settings.SESSION: str(session), "NCBOOK_ROOT": str(paths.root())}
+    kernel.kernel_spec.env |= {name: value.replace("$", "$$") for name, value in told.items()}  # it is a template for variables
     try:
         papermill.execute_notebook(
-            str(source), str(aside / source.name), changed, kernel_name="python3", cwd=str(paths.root()), progress_bar=False, km=kernel
-        )
+            str(source), str(aside / source.name), changed, kernel_name="python3", cwd=str(paths.root()), progress_bar=False, km=kernel,
+            execution_timeout=CELL if _code(PACKAGE / "chapters" / chapter.name / "experiment.py") else TRAINING_CELL,
+        )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         shutil.rmtree(chapter.failed, ignore_errors=True)
         aside.rename(chapter.failed)
@@ -203,6 +215,14 @@ def _execute(chapter: Chapter) -> bool:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def _sweep() -> None:
+    """Remove what a killed build left: a notebook's folder that is not in place, and the folder of its kernel's sockets."""
+    for aside in paths.build().glob("*/.*-ncb*"):
+        if named := re.fullmatch(r"\.\w+-(ncb\w+)", aside.name):
+            shutil.rmtree(Path(tempfile.gettempdir(), named[1]), ignore_errors=True)
+            shutil.rmtree(aside, ignore_errors=True)
+
+
 def forecast(requested: list[Chapter]) -> None:
     """Print what a run would do: runs cached and missing, estimated time and disk. Nothing is trained."""
     from ncbook.runs import store
@@ -212,14 +232,15 @@ def forecast(requested: list[Chapter]) -> None:
     for chapter in requested:
         runs = chapter.runs()
         todo = missing(runs)
-        sizes = [sum(f.stat().st_size for f in store.folder(r.experiment, r.key).iterdir()) for r in runs if r not in todo]
+        lacking = {run.key for run in todo}
+        sizes = [sum(f.stat().st_size for f in store.folder(r.experiment, r.key).iterdir()) for r in runs if r.key not in lacking]
         each = sum(sizes) / len(sizes) if sizes else 30_000
         seconds = sum(r.seconds for r in todo)
         table.add_row(
             chapter.name, chapter.profile, str(len(runs)), str(len(runs) - len(todo)), str(len(todo)),
             f"about {seconds / 60:.0f} min" if seconds > 90 else f"about {seconds:.0f} s", f"{each * len(runs) / 1e6:.1f} MB",
         )  # fmt: skip
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def report(chapter: Chapter) -> None:

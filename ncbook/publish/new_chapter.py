@@ -16,12 +16,12 @@ def create(name: str) -> list[Path]:
 
     Raises `InputError` for a name that is no module's or that is taken, and outside a checkout. A chapter is there whole or not at all.
     """
-    root = paths.root()
+    root = paths.checkout()
     folder, notebook, contents = (root / p for p in (f"ncbook/chapters/{name}", f"book/chapters/{name}.ipynb", "book/_toc.yml"))
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or iskeyword(name):
         raise InputError(f"chapter name {name!r}: use words of small letters and digits joined by single underscores, as in wide_networks.")
     if not contents.is_file() or not folder.parent.is_dir():
-        raise InputError(f"{root} is no checkout of the book; go to one, or set NCBOOK_ROOT.")
+        raise InputError(f"{root} lacks {contents.relative_to(root)} or ncbook/chapters; restore them with git.")
     if taken := [path for path in (folder, notebook) if path.exists()]:
         raise InputError(f"there is a chapter {name!r} already: {taken[0]}.")
     listing = _listed(contents.read_text(encoding="utf-8"), name, contents)

@@ -5,8 +5,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-import yaml
-
+from ncbook.chapters import read_yaml
 from ncbook.errors import InputError, unknown
 from ncbook.paths import root
 from ncbook.runs.code import imports_of
@@ -23,7 +22,7 @@ def names() -> list[str]:
     """All chapters, in the order of the book's table of contents; a notebook that it lacks comes last."""
     stems = {path.stem for path in (root() / "book" / "chapters").glob("*.ipynb")}
     toc = root() / "book" / "_toc.yml"
-    listed = [Path(f).stem for f in _files(yaml.safe_load(toc.read_text(encoding="utf-8")))] if toc.is_file() else []
+    listed = [Path(f).stem for f in _files(read_yaml(toc))] if toc.exists() else []
     return [name for name in listed if name in stems] + sorted(stems - set(listed))
 
 
@@ -47,7 +46,7 @@ def cells(chapter: str) -> list[dict]:
     try:
         listed = json.loads(notebook(chapter).read_text(encoding="utf-8"))["cells"]
         return [{"cell_type": cell["cell_type"], "source": "".join(cell["source"]), "metadata": dict(cell["metadata"])} for cell in listed]
-    except (ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise InputError(f"{notebook(chapter)} is not a readable notebook ({error}); restore it with git.") from error
 
 

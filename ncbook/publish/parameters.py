@@ -6,6 +6,8 @@ from ncbook import chapters
 from ncbook.errors import InputError, unknown
 from ncbook.publish.notebooks import defaults
 
+MOST = 10**12  # a whole number that is larger counts nothing that a computer has
+LONGEST = 10_000  # letters of a value
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
@@ -14,7 +16,7 @@ def parameters(chapter: str, profile: str = "quick", changes: dict | None = None
 
     A parameter declared as a list is swept: it takes one value or a list. Unknown names and values of the wrong type are `InputError`s.
     """
-    if profile not in (known := chapters.profiles()) and profile != chapters.SHORT:
+    if profile not in (known := chapters.profiles(chapter)) and profile != chapters.SHORT:
         raise unknown("profile", profile, known)
     values = defaults(chapter)
     declared = dict(values)
@@ -28,6 +30,8 @@ def parameters(chapter: str, profile: str = "quick", changes: dict | None = None
 
 def _typed(name: str, value, default):
     """`value` as the type of `default`."""
+    if isinstance(value, str) and len(value) > LONGEST:
+        raise InputError(f"parameter {name} has a value of {len(value):,} letters; {LONGEST:,} are the most.")
     if isinstance(default, list):
         if isinstance(value, str):
             value = parse(value) if value.startswith("[") else [part.strip() for part in value.split(",")]
@@ -37,14 +41,21 @@ def _typed(name: str, value, default):
     kind = type(default)
     if isinstance(value, str) and kind is not str:
         value = parse(value)
+    if type(value) is int and abs(value) > MOST:
+        raise InputError(f"parameter {name} must be {KINDS[kind]}, like {default!r}, and no larger than {MOST:,}.")
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind:
-        raise InputError(f"parameter {name} must be {KINDS[kind]}, like {default!r}, not {value!r}.")
+        raise InputError(f"parameter {name} must be {KINDS[kind]}, like {default!r}, not {_shown(value)}.")
     least = 1 if kind is int and default >= 1 else 0  # rates, sizes, counts: no chapter has a parameter that may be negative
     if kind in (int, float) and not least <= value < float("inf"):
-        raise InputError(f"parameter {name} must be {KINDS[kind]} of at least {least}, like {default!r}, not {value!r}.")
+        raise InputError(f"parameter {name} must be {KINDS[kind]} of at least {least}, like {default!r}, not {_shown(value)}.")
     return value
+
+
+def _shown(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:50]}… ({len(text):,} letters)"
 
 
 def parse(text: str):
@@ -58,5 +69,5 @@ def parse(text: str):
         return constants[text.lower()]
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, RecursionError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):  # the last of a hundred brackets and more
         return [parse(part.strip()) for part in text[1:-1].split(",")] if text.startswith("[") and text.endswith("]") else text

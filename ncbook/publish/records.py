@@ -40,12 +40,12 @@ def exists(profile: str, chapter: str) -> bool:
 
 def on_record(chapter: str) -> list[str]:
     """The profiles that a chapter has a record for, the largest first."""
-    return [profile for profile in reversed(chapters.profiles()) if exists(profile, chapter)]
+    return [profile for profile in reversed(chapters.profiles(chapter)) if exists(profile, chapter)]
 
 
 def why_shown(chapter: str) -> str:
     """Why a chapter is published from the record that it is: in words, with the larger profiles that have none."""
-    shown, order = on_record(chapter)[0], chapters.profiles()
+    shown, order = on_record(chapter)[0], chapters.profiles(chapter)
     larger = order[order.index(shown) + 1 :]
     return "the largest profile on record" + (f" ({', '.join(larger)}: not recorded)" if larger else "")
 
@@ -177,7 +177,7 @@ def _read(here: Path, _: tuple) -> Record:
                 edited.append(name)
         tables = {name: store.from_csv(content[f"{name}.csv.gz"].decode()) for name in provenance["tables"]}
         return Record(here, provenance, tables, _text_where_text(store.from_csv(content["runs.csv.gz"].decode())), edited)
-    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"the record in {here} cannot be read ({type(error).__name__}: {error}). Restore it with git.") from error
 
 

@@ -42,7 +42,7 @@ def made_from(folder: Path) -> str | None:
     try:
         stamp, whole = opened((folder / "stamp").read_text(encoding="utf-8"))
         return stamp["made from"] if whole and stamp["files"] == _files(folder) else None
-    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None
 
 

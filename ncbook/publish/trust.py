@@ -56,7 +56,7 @@ def _verified(profile: str) -> str:
         report, whole = sealed.opened((paths.build() / "verify" / profile / "report.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return ""
-    except (ValueError, TypeError, LookupError, AttributeError):
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         whole = False
     if not whole:
         return (

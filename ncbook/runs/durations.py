@@ -72,7 +72,7 @@ def _stored(experiment: str) -> list[Timed]:
         try:
             info = json.loads(path.read_text(encoding="utf-8"))
             runs.append(Timed(dict(info["parameters"]), _seconds(info["seconds"]), info["device"]))
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
             continue
     return runs
 

@@ -3,8 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping
 from inspect import Parameter, signature
 from itertools import product
+from math import prod
 
 from ncbook.errors import InputError, unknown
+
+MOST = 10_000  # runs of a grid: more are a slip of the keyboard, and to plan them alone takes minutes
 
 
 def expand(experiment: Callable, parameters: Mapping, over: Iterable[str | list[dict]] = (), **given) -> list[dict]:
@@ -27,7 +30,11 @@ def expand(experiment: Callable, parameters: Mapping, over: Iterable[str | list[
     takes = {name: p for name, p in signature(experiment).parameters.items() if name != "device"}
     values = {**{name: parameters[name] for name in takes if name in parameters}, **given}
     axes = [_arms(axis, values) for axis in over]
-    if "seed" in takes and "seed" not in values and not any("seed" in arm for axis in axes for arm in axis) and "seeds" in parameters:
+    over_seeds = "seed" in takes and "seed" not in values and "seeds" in parameters
+    over_seeds = over_seeds and not any("seed" in arm for axis in axes for arm in axis)
+    if (count := prod(map(len, axes)) * (parameters["seeds"] if over_seeds else 1)) > MOST:
+        raise InputError(f"the grid has {count:,} runs, and {MOST:,} are the most; give fewer seeds or fewer values.")
+    if over_seeds:
         axes.append([{"seed": seed} for seed in range(parameters["seeds"])])
     runs = []
     for arms in product(*axes):

@@ -1,5 +1,6 @@
 """Runs in a pool of processes, each with one thread, so that a table never depends on how many run at a time."""
 
+import os
 import platform
 import resource
 import shutil
@@ -7,11 +8,11 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from multiprocessing import get_context
@@ -29,6 +30,7 @@ from ncbook.runs import store
 from ncbook.runs.digest import canonical
 from ncbook.runs.key import code_of, installed, name_of, run_key
 
+SILENT = 90  # exit code of a run that asked for 0
 LONG = 300.0  # seconds that a run is expected to take, from which on it keeps checkpoints
 
 
@@ -96,11 +98,11 @@ def call(
             raise InputError("its code was edited after the sweep began; run it again.")
         from ncbook.training.checkpoint import kept_in
 
-        with kept_in(checkpoints):
+        with kept_in(checkpoints), no_silent_exit():
             text = _text(function(**parameters, device=device), parameters)
     except (InputError, FloatingPointError) as error:  # the sentence says it all, also of a loss that is no number
         return None, {"error": str(error), "log": ""}
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - see above
+    except BaseException as error:  # noqa: BLE001 - see above; a worker gets no Ctrl-C, so that a KeyboardInterrupt is the experiment's own
         return None, {"error": f"{type(error).__name__}: {error}", "log": traceback.format_exc()}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     took = {
@@ -116,6 +118,18 @@ def call(
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     return text, took
+
+
+@contextmanager
+def no_silent_exit() -> Iterator[None]:
+    """Within, the end of this process by ``os._exit(0)`` has an exit code that is not 0: for the pool, 0 is a worker that was let go, whose
+    run would be waited for until its time limit. Processes that the run forks may end as they like."""
+    leave, here = os._exit, os.getpid()
+    os._exit = lambda status: leave(status or (SILENT if os.getpid() == here else 0))
+    try:
+        yield
+    finally:
+        os._exit = leave
 
 
 def prepare_worker(instruction_set: str | None = None):
@@ -245,7 +259,7 @@ def _keep(run: Run, future, timeout: float | None) -> tuple[str, str] | None:
     except Exception as error:  # noqa: BLE001 - of the pool or the disk
         code = getattr(error, "exitcode", None)
         if code is not None:
-            how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended by exit code {code}"
+            how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended by exit code {0 if code == SILENT else code}"
             return f"its process was {how}" + ("; did the memory run out?" if code == -signal.SIGKILL else ""), ""
         return f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
     return None

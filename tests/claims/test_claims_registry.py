@@ -271,6 +271,21 @@ def test_equivalence(claim):
     assert verdict(same, a_x=ODD) == "inconclusive"
 
 
+@pytest.mark.parametrize("threshold", [0.3, 0.89, 1.11, 1.9, -0.5])
+def test_the_threshold_is_the_number_that_was_written(claim, threshold):
+    """GOOD's interval is 0.902 to 1.1: a threshold just outside of it is told from the interval, on either side and for either test."""
+    below = threshold < 0.9
+    assert verdict(replace(claim, threshold=threshold), a_x=GOOD) == ("supported" if below else "contradicted")
+    assert verdict(replace(claim, test="less", threshold=threshold), a_x=GOOD) == ("contradicted" if below else "supported")
+
+
+@pytest.mark.parametrize(("margin", "expected"), [(0.05, "contradicted"), (0.3, "inconclusive"), (0.41, "supported"), (9.0, "supported")])
+@pytest.mark.parametrize("side", [-1, 1])
+def test_the_margin_is_the_number_that_was_written(claim, margin, side, expected):
+    """GOOD's interval is 0.1 to either side of 1, and the threshold 0.3 beside it."""
+    assert verdict(replace(claim, test="equivalent", threshold=1 + 0.3 * side, margin=margin), a_x=GOOD) == expected
+
+
 def test_judge_leaves_the_verdicts_for_the_ledger(tmp_path, monkeypatch):
     written(tmp_path, monkeypatch, [{**ENTRY, "settings": ["dataset"]}])
     written(tmp_path, monkeypatch, [{**ENTRY, "id": "two", "chapter": "another"}], "another")

@@ -48,11 +48,115 @@ def test_grey_images_have_one_channel_and_a_mixture_has_three(folder):
     assert load(f"folder:{folder}").image_shape == (3, 4, 6)
 
 
-def test_other_files_and_hidden_ones_are_passed_over(folder):
-    for stray in ("notes.txt", "train/list.csv", "train/cat/notes.txt", "train/cat/._0.png", "train/.cache/x.png"):
+def test_every_file_that_is_left_out_is_counted_with_its_reason(folder):
+    for stray in ("notes.txt", "train/list.csv", "train/cat/notes.txt", "train/cat/0.heic", "train/cat/.DS_Store", "train/.cache/x.png"):
         (folder / stray).parent.mkdir(exist_ok=True)
         (folder / stray).write_bytes(b"x")
-    assert len(load(f"folder:{folder}").train) == 6
+    (folder / "test/dog/gone.png").symlink_to(folder / "nowhere.png")
+    (folder / "train/dog/around").symlink_to(folder / "train")
+    (folder / "train/dog/itself").symlink_to(folder / "train/dog")
+    with pytest.warns(UserWarning, match="left out") as caught:
+        assert len(load(f"folder:{folder}").train) == 6
+    (said,) = {str(warning.message) for warning in caught}
+    for reason in (
+        "8 files are left out: ",
+        "2 hidden (train/.cache, ...)",
+        "1 in no class's folder (train/list.csv)",
+        "2 not called .png, .jpg or another of 9 known endings (train/cat/0.heic, ...)",
+        "2 a link to a folder around it (train/dog/around, ...)",
+        "1 a link to nothing (test/dog/gone.png)",
+    ):
+        assert reason in said
+
+
+def test_in_a_build_the_command_says_it_and_the_kernels_do_not(folder, tmp_path, monkeypatch, capsys):
+    from ncbook.cli.data import data_check
+
+    (folder / "train/cat/notes.txt").touch()
+    data_check([f"folder:{folder}"])
+    assert "1 file is left out: 1 not called" in capsys.readouterr().out
+    (tmp_path / "session.json").write_text("{}")
+    monkeypatch.setenv("NCBOOK_SESSION", str(tmp_path / "session.json"))
+    load(f"folder:{folder}")  # where a warning is an error
+
+
+def test_folders_in_folders_links_and_capital_endings(folder):
+    write(folder / "train/cat/kittens/small/9.png", 13)
+    (folder / "train/cat/kittens/small/9.png").rename(folder / "train/cat/kittens/small/9.PNG")
+    (folder / "train/dog/link.png").symlink_to(folder / "train/dog/0.png")
+    data = load(f"folder:{folder}")
+    assert data.train.images[:, 0, 0, 0].tolist() == [10, 11, 12, 13, 100, 101, 102, 100]
+    assert data.train.labels.tolist() == [0] * 4 + [1] * 4
+
+
+HIDDEN = (200, 0, 0, 0)  # a red that no viewer shows
+
+
+def transparent_rgba() -> Image.Image:
+    return Image.new("RGBA", (6, 4), HIDDEN)
+
+
+def transparent_palette() -> Image.Image:
+    image = Image.new("P", (6, 4), 0)
+    image.putpalette([200, 0, 0, 0, 0, 200])
+    image.info["transparency"] = 0
+    return image
+
+
+def transparent_colour() -> Image.Image:
+    image = Image.new("RGB", (6, 4), HIDDEN[:3])
+    image.info["transparency"] = HIDDEN[:3]
+    return image
+
+
+@pytest.mark.parametrize("image", [transparent_rgba, transparent_palette, transparent_colour])
+def test_what_is_transparent_is_white(folder, image):
+    image = image()
+    image.save(folder / "train/cat/0.png", **{k: v for k, v in image.info.items() if k == "transparency"})
+    assert load(f"folder:{folder}").train.images[0].unique().tolist() == [255]
+
+
+def test_grey_with_transparency_stays_grey(folder):
+    for file in folder.rglob("*.png"):
+        Image.new("LA", (6, 4), (60, 255)).save(file)
+    Image.new("LA", (6, 4), (60, 0)).save(folder / "train/cat/0.png")
+    data = load(f"folder:{folder}")
+    assert data.image_shape == (1, 4, 6) and data.train.images[:2, 0, 0, 0].tolist() == [255, 60]
+
+
+def test_opaque_pixels_are_what_they_were(folder):
+    noise = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    for image in (Image.fromarray(noise), Image.fromarray(noise).convert("RGBA")):
+        image.save(folder / "train/cat/0.png")
+        assert (load(f"folder:{folder}").train.images[0].permute(1, 2, 0).numpy() == noise).all()
+
+
+def test_a_photograph_is_turned_as_its_camera_says(folder):
+    upright = np.zeros((4, 6, 3), dtype=np.uint8)
+    upright[0] = 250  # the sky
+    sideways = Image.fromarray(np.rot90(upright).copy())  # 4 x 6, as the sensor saw it
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turn by a quarter clockwise
+    sideways.save(folder / "train/cat/0.png", exif=exif)
+    assert (load(f"folder:{folder}").train.images[0].permute(1, 2, 0).numpy() == upright).all()
+
+
+def test_inks_and_palettes_are_read_as_colours(folder):
+    for file in folder.rglob("*.png"):
+        file.unlink()
+    for split in ("train", "test"):
+        for label in ("cat", "dog"):
+            Image.new("CMYK", (6, 4), (0, 255, 255, 0)).save(folder / split / label / "0.tif")
+            Image.new("RGB", (6, 4), (255, 0, 0)).convert("P").save(folder / split / label / "1.bmp")
+    assert {tuple(image[:, 0, 0].tolist()) for image in load(f"folder:{folder}").train.images} == {(255, 0, 0)}
+
+
+@pytest.mark.filterwarnings("ignore:.*left out")
+def test_a_class_of_unknown_files_says_what_they_are(folder):
+    for file in (folder / "train/cat").iterdir():
+        file.rename(file.with_suffix(".heic"))
+    with pytest.raises(InputError, match=r"train/cat holds no image .*; 3 files are left out: 3 not called .*train/cat/0.heic"):
+        load(f"folder:{folder}")
 
 
 def truncate(folder):

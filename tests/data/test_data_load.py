@@ -63,6 +63,23 @@ def test_test_subsets_are_balanced_and_the_same_for_every_seed():
     assert torch.equal(a.images, b.images) and a.labels.bincount().tolist() == [10] * 10
 
 
+@pytest.mark.parametrize("name", ["digits", "mnist5k"])
+def test_test_subsets_are_spread_evenly_over_each_class(name):
+    """The k-th of K images of a class stands within one of the middle of the k-th of K equal parts."""
+    everything, some = load(name).test.labels, load(name, test_size=70).test
+    for label in range(10):
+        members = torch.nonzero(everything == label).flatten().tolist()
+        ranks = [members.index(i) for i in some.index[some.fine_labels == label].tolist()]
+        assert [abs(rank - (k + 0.5) * len(members) / 7) <= 1 for k, rank in enumerate(ranks)] == [True] * 7
+
+
+@pytest.mark.parametrize(("share", "of_ten"), [(0.04, 0), (0.05, 1), (0.24, 2), (0.25, 3), (0.26, 3), (0.29, 3), (0.89, 9), (0.96, 10)])
+def test_a_share_of_the_labels_is_rounded_to_the_nearest_image(share, of_ten):
+    train = load("digits", train_size=100, label_noise=share).train
+    changed = train.clean_labels[train.labels != train.clean_labels]
+    assert torch.bincount(changed, minlength=10).tolist() == [of_ten] * 10
+
+
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
 def test_the_noise_is_this_share_of_each_class_and_never_the_class_itself(share):
     data = load("mnist5k", train_size=1000, label_noise=share, seed=5)

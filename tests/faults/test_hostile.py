@@ -74,6 +74,13 @@ PARAMETERS = [
     ("epochs=0", "parameter epochs must be a whole number of at least 1"),
     ("epochs=-3", "parameter epochs must be a whole number of at least 1"),
     ("epochs=__import__('os').getpid()", "parameter epochs must be a whole number"),
+    ("epochs=" + "9" * 4000, "parameter epochs must be a whole number, like 60, and no larger than 1,000,000,000,000."),
+    ("learning_rate_squared=" + "9" * 4000, "and no larger than 1,000,000,000,000."),
+    ("epochs=" + "-" * 100_000 + "1", "parameter epochs has a value of 100,001 letters; 10,000 are the most."),
+    ("epochs=" + "-" * 9000 + "1", "parameter epochs must be a whole number"),
+    ("train_size=" + "[" * 9000, "parameter train_size must be a whole number"),
+    ("seeds=100000", "the grid has 400,000 runs, and 10,000 are the most; give fewer seeds or fewer values."),
+    ("seeds=1000000000000", "runs, and 10,000 are the most"),
     ("measurements=0", "parameter measurements must be a whole number of at least 1"),
     ("learning_rate_squared=fast", "parameter learning_rate_squared must be a number"),
     ("learning_rate_squared=1e999", "parameter learning_rate_squared must be a number of at least 0"),
@@ -100,7 +107,7 @@ PARAMETERS = [
 ]
 
 
-@pytest.mark.parametrize(("change", "message"), PARAMETERS)
+@pytest.mark.parametrize(("change", "message"), PARAMETERS, ids=lambda text: text[:40])
 def test_parameters(typed, change, message):
     one_sentence(*typed("run", CHAPTER, "-p", change), message)
     refused["parameters"] += 1
@@ -136,6 +143,7 @@ ARGUMENTS = [
     (("run", "--profile", "../../laptop"), "unknown profile '../../laptop'"),
     (("run", "--profile", ""), "unknown profile ''"),
     (("run", CHAPTER, "--seeds", "0"), "parameter seeds must be a whole number of at least 1"),
+    (("run", "--seeds", "100000", "--dry-run"), "the grid has 400,000 runs, and 10,000 are the most"),
     (("run", "--device", "tpu"), "DEVICE='tpu': use cpu, cuda or auto."),
     (("run", "--jobs", "0"), "use a whole number of at least 1."),
     (("run", "--from", "record"), "there is no record of train_test_collapse under the profile quick"),
@@ -172,7 +180,7 @@ ENVIRONMENT = [
     ("FROM", "cache", "FROM='cache': the only other source is FROM=record."),
     ("NCBOOK_ROOT", "/nowhere", "NCBOOK_ROOT is '/nowhere', which is not a folder"),
     ("NCBOOK_ROOT", __file__, "which is not a folder"),
-    ("NCBOOK_ROOT", "/", "unknown chapter 'train_test_collapse'"),
+    ("NCBOOK_ROOT", "/", "/ is no checkout of the book; go to one, or set NCBOOK_ROOT to it."),
     ("NCBOOK_RUNS", __file__, "cannot write to "),
     ("NCBOOK_RUNS", "/proc/none", "cannot write to /proc/none"),
 ]
@@ -346,6 +354,7 @@ NOTEBOOKS = {
     "a call": (notebook(cell("seeds = int('5')")), "the cell of parameters takes lines `name = value` only"),
     "an import": (notebook(cell("import os")), "the cell of parameters takes lines `name = value` only"),
     "no Python": (notebook(cell("seeds = = 5")), "the cell of parameters takes lines `name = value` only"),
+    "nested 200,000 deep": ('{"cells":' + "[" * 200_000, "is not a readable notebook"),
     "two at once": (notebook(cell("a, b = 1, 2")), "the cell of parameters takes lines `name = value` only"),
 }
 
@@ -377,6 +386,43 @@ def test_profiles(checkout, typed, name):
     (checkout.root / CHAPTERS / CHAPTER / "profiles.yml").write_text(content)
     one_sentence(*typed("run", CHAPTER, "--profile", "laptop"), message)
     refused["profiles"] += 1
+
+
+FILES = {
+    "profiles.yml": (CHAPTERS / CHAPTER / "profiles.yml", "is not readable YAML: "),
+    "claims.yml": (CHAPTERS / CHAPTER / "claims.yml", "is not readable YAML: "),
+    "_toc.yml": (Path("book") / "_toc.yml", "is not readable YAML: "),
+    "notebook": (Path("book") / "chapters" / f"{CHAPTER}.ipynb", "is not a readable notebook ("),
+}
+
+
+NO_TEXT = {
+    "a folder": None,
+    "Latin-1": "épochs: ü".encode("latin-1"),
+    "UTF-16": b"\xff\xfe\x00a",
+    "nested without end": b"[" * 100_000,
+    "no date": b"2026-99-99",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("kind", NO_TEXT)
+def test_files_that_are_folders_or_no_text(checkout, typed, name, kind):
+    (place, message), content = FILES[name], NO_TEXT[kind]
+    (checkout.root / place).unlink()
+    if content is None:
+        (checkout.root / place).mkdir()
+    else:
+        (checkout.root / place).write_bytes(content)
+    one_sentence(*typed("run", CHAPTER, "--profile", "laptop"), message)
+    refused["files"] += 1
+
+
+def test_a_broken_file_of_one_chapter_stops_no_other(checkout, monkeypatch):
+    (checkout.root / CHAPTERS / "another").mkdir()
+    (checkout.root / CHAPTERS / "another" / "profiles.yml").write_text("laptop: [")
+    assert parameters(CHAPTER, "laptop")["train_size"]
+    assert parameters(CHAPTER, "quick")["train_size"]
 
 
 # --- features given to the metrics --------------------------------------------------------------------------------------------------------

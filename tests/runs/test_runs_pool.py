@@ -88,7 +88,23 @@ def test_a_run_says_with_what_it_was_computed(home):
 
 
 def test_failed_runs_lose_themselves_only_and_only_they_are_computed_again(home):
-    failing = ["raise", "input", "unpicklable", "kill", "hang", "exit", "timeout", "empty", "index", "doubled", "number"]
+    failing = [
+        "raise",
+        "input",
+        "unpicklable",
+        "kill",
+        "hang",
+        "exit",
+        "end",
+        "interrupt",
+        "generator",
+        "fork",
+        "timeout",
+        "empty",
+        "index",
+        "doubled",
+        "number",
+    ]
     grid = [{"how": how, "seed": 0} for how in [*failing, "fine"]] + [{"how": "fine", "seed": 1}, {"how": "raise", "seed": 7}]
     with pytest.raises(SweepError) as caught:
         sweep(faulty, grid, jobs=2, timeout=4)
@@ -102,6 +118,10 @@ def test_failed_runs_lose_themselves_only_and_only_they_are_computed_again(home)
         "kill": "its process was killed by SIGKILL; did the memory run out?",
         "hang": "it ran past its time limit of 4 s",
         "exit": "SystemExit: 3",
+        "end": "its process was ended by exit code 0",
+        "interrupt": "KeyboardInterrupt: ",
+        "generator": "GeneratorExit: of its own",
+        "fork": "ChildProcessError: its child ended by 0",
         "timeout": "TimeoutError: the network is slow",
         "empty": "an experiment returns a DataFrame of at least one row, not DataFrame",
         "index": "the index epoch of the table would be lost; return table.reset_index().",
@@ -109,7 +129,7 @@ def test_failed_runs_lose_themselves_only_and_only_they_are_computed_again(home)
         "number": "an experiment returns a DataFrame of at least one row, not float",
     }
     text = str(caught.value)
-    assert text.startswith("12 of 14 runs failed; the others are kept.")
+    assert text.startswith("16 of 18 runs failed; the others are kept.")
     for how in failing:
         assert f"toy_experiments.faulty(how='{how}', seed=0)" in text
     logs = {run.parameters["how"]: log for run, _, log in caught.value.failures}
@@ -120,7 +140,7 @@ def test_failed_runs_lose_themselves_only_and_only_they_are_computed_again(home)
     table = sweep(faulty, [p for p in grid if p["how"] != "doubled"], jobs=2, timeout=60)
     assert calls(home).count("fine 0") == 1
     assert calls(home).count("fine 1") == 1
-    assert len(table) == 13 * 40
+    assert len(table) == 17 * 40
 
 
 def test_a_function_of_a_notebook_cell(home):

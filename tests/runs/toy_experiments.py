@@ -45,6 +45,16 @@ def faulty(*, how: str, seed: int, device: str = "cpu") -> pd.DataFrame:
             time.sleep(600)
         if how == "exit":
             raise SystemExit(3)
+        if how == "end":
+            os._exit(0)
+        if how == "interrupt":
+            raise KeyboardInterrupt
+        if how == "generator":
+            raise GeneratorExit("of its own")
+        if how == "fork":
+            if not (child := os.fork()):
+                os._exit(0)
+            raise ChildProcessError(f"its child ended by {os.waitpid(child, 0)[1]}")
         if how == "timeout":
             raise TimeoutError("the network is slow")
         if how == "empty":

@@ -1,0 +1,252 @@
+"""Records and their verification without training: the store holds the runs of a tracked record, as if they had just been computed here."""
+
+import gzip
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from checkouts import BOOK, Checkout
+
+from ncbook import paths, settings
+from ncbook.errors import InputError
+from ncbook.publish import execute, records, sealed, verify
+from ncbook.publish.parameters import parameters
+from ncbook.publish.verdicts import changed_code
+from ncbook.runs import store
+from ncbook.runs.plan import Table
+from ncbook.runs.pool import Run
+
+CHAPTER, TABLE = "train_test_collapse", "collapse"
+PROFILES = ("short", "quick")
+INFO = {
+    "seconds": 1.5, "peak_memory_mb": 99, "torch": "9.0", "numpy": "9.1", "scipy": "9.2", "scikit_learn": "9.3", "python": "3.99",
+    "machine": "x86_64", "cpu": "A CPU", "cpu_capability": "AVX2", "gpu": None, "finished": "2026-01-01T00:00:00Z",
+}  # fmt: skip
+
+
+def runs_of(profile: str) -> list[Run]:
+    if profile == "short":
+        return records.planned_short(CHAPTER)[TABLE]
+    return records.planned(CHAPTER, parameters(CHAPTER, profile), device="cpu")[TABLE]
+
+
+def rows_of(table: pd.DataFrame, run: Run) -> pd.DataFrame:
+    """What the run itself returned: its rows, without its parameters."""
+    mine = table
+    for name, value in run.parameters.items():
+        mine = mine[mine[name].isna() if value is None else mine[name] == value]
+    assert len(mine)
+    return mine.drop(columns=list(run.parameters))
+
+
+def tracked(profile: str) -> bytes:
+    """The table of the repository's own record."""
+    return gzip.decompress((BOOK / "data" / "results" / profile / CHAPTER / f"{TABLE}.csv.gz").read_bytes())
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory) -> dict[str, pd.DataFrame]:
+    """A checkout of one chapter whose store holds all its runs, and a record made of them: the true tables by profile."""
+    checkout = Checkout(tmp_path_factory.mktemp("stored") / "checkout", chapters=[CHAPTER])
+    tables = {profile: store.from_csv(tracked(profile).decode()) for profile in PROFILES}
+    with settings.within({**checkout.env(), "NCBOOK_RUNS": ""}):
+        for profile in PROFILES:
+            for run in runs_of(profile):
+                info = {**INFO, "parameters": run.parameters, "device": "cpu", "instruction_set": run.instruction_set}
+                store.write(run.experiment, run.key, store.to_csv(rows_of(tables[profile], run)), info)
+            records.write(CHAPTER, profile, parameters(CHAPTER, profile))
+        for profile in PROFILES:
+            tables[profile] = records.read_as_it_is(profile, CHAPTER).table(runs_of(profile)).rows
+        yield tables
+
+
+@pytest.fixture(autouse=True)
+def untouched(stored):
+    """Whatever a test does to the record, the next one finds it as it was."""
+    before = {path: path.read_bytes() for path in paths.results().rglob("*.*")}
+    yield
+    for path, content in before.items():
+        path.write_bytes(content)
+
+
+def record(profile: str = "quick") -> records.Record:
+    return records.read_as_it_is(profile, CHAPTER)
+
+
+# --- records ------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_what_is_recorded_is_what_was_stored_digit_for_digit(stored, profile):
+    assert gzip.decompress((record(profile).folder / f"{TABLE}.csv.gz").read_bytes()) == tracked(profile)
+    runs = runs_of(profile)
+    assert [row.key for row in record(profile).runs.itertuples()] == [run.key for run in runs]
+    assert record(profile).provenance["tables"] == {
+        TABLE: {"experiment": runs[0].experiment, "runs": len(runs), "rows": len(stored[profile])}
+    }
+    assert record(profile).provenance["core_seconds"] == 1.5 * len(runs)
+    assert {name for info in record(profile).table(runs).runs for name, value in INFO.items() if info[name] != value} == set()
+
+
+def test_the_same_runs_give_the_same_bytes(stored):
+    path = record().folder / f"{TABLE}.csv.gz"
+    before = path.read_bytes()
+    records.write(CHAPTER, "quick", parameters(CHAPTER, "quick"))
+    assert path.read_bytes() == before and before[4:8] == b"\0\0\0\0"  # gzip would keep the time
+
+
+def test_a_record_of_part_of_a_grid_is_refused(stored):
+    more = parameters(CHAPTER, "quick", {"seeds": parameters(CHAPTER, "quick")["seeds"] + 1})
+    with pytest.raises(InputError, match="runs are not finished; a record holds complete grids only"):
+        records.write(CHAPTER, "quick", more)
+    asked = records.planned(CHAPTER, more)[TABLE]
+    older = replace(record(), provenance={**record().provenance, "parameters": {**record().provenance["parameters"], "seeds": 99}})
+    with pytest.raises(InputError, match=r"does not hold the runs .* \(recorded with seeds=99, now"):
+        older.table(asked)
+
+
+def test_code_that_has_changed_since_is_told_of_each_run(stored):
+    runs = runs_of("quick")
+    assert not any(info["changed"] for info in record().table(runs).runs)
+    edited = [replace(run, code="0" * 20) for run in runs]
+    assert all(info["changed"] for info in record().table(edited).runs)
+    one = [edited[0], *runs[1:]]
+    assert [info["changed"] for info in record().table(one).runs] == [True] + [False] * (len(runs) - 1)
+
+
+def test_what_judges_and_has_changed_since_is_named(stored):
+    known = record().provenance
+    assert changed_code(known) == []
+    for name in known["judged_by"]:
+        assert changed_code({**known, "judged_by": {**known["judged_by"], name: "0" * 20}}) == [name]
+
+
+def test_a_file_that_was_edited_is_named_and_nothing_is_read(stored):
+    path = record().folder / f"{TABLE}.csv.gz"
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b"1", b"2", 1), mtime=0))
+    assert record().edited == [f"{TABLE}.csv.gz"]
+    with pytest.raises(InputError, match=f"{TABLE}.csv.gz in .* changed after it was recorded"):
+        records.check("quick", CHAPTER, parameters(CHAPTER, "quick"))
+    path.unlink()
+    with pytest.raises(InputError, match=r"cannot be read .*Restore it with git"):
+        record()
+
+
+# --- verification -------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def verified(stored, monkeypatch) -> Callable:
+    """Verify the record as if training here had given other tables: words of each comparison. The machine is another one unless told."""
+
+    def run(quick: Callable = lambda table: table, short: Callable = lambda table: table, **here: str) -> list[verify.Compared]:
+        change = {"quick": quick, "short": short}
+
+        def ready(planned, chosen, name, *, jobs):
+            profile = name.split("-")[1]
+            table = change[profile](stored[profile].copy())
+            if chosen != settings.instruction_set():  # what another way of rounding makes of it
+                table["variance_ratio"] *= 1 + 1e-7 * np.random.default_rng(0).standard_normal(len(table))
+            read = {}
+            for place, runs in planned.items():
+                infos = [{**INFO, "device": "cpu", "cpu": "Another CPU", **here} for _ in runs]
+                read[place] = Table(store.from_csv(store.to_csv(table)), infos)
+            return read, {}
+
+        monkeypatch.setattr(verify, "_trained", ready)
+        monkeypatch.setattr(settings, "instruction_sets", lambda: ["generic", "avx2"])
+        return verify.verify(execute.prepare([CHAPTER], "quick", {}))
+
+    return run
+
+
+def told(results: list[verify.Compared]) -> list[str]:
+    return [f"{r.profile} {r.table}: {miss}" for r in results for miss in r.misses]
+
+
+def scaled(by: float, where: str = "epoch >= 0", column: str = "variance_ratio") -> Callable:
+    def change(table: pd.DataFrame) -> pd.DataFrame:
+        rows = table.query(where).index
+        table.loc[rows, column] = table.loc[rows, column] * by
+        return table
+
+    return change
+
+
+def test_the_same_digits_are_exact(verified):
+    results = verified()
+    assert told(results) == [] and [r.by for r in results] == ["exact", "exact", "claims"]
+    assert verify.summary(results) == "3 exact"
+
+
+def test_other_last_digits_are_rounding_on_another_processor_and_a_miss_on_this_one(verified):
+    results = verified(short=scaled(1 + 1e-7), quick=scaled(1 + 1e-7))
+    assert told(results) == [] and [r.by for r in results] == ["rounding", "rounding", "claims"]
+    assert told(verified(quick=scaled(1 + 1e-7), cpu=INFO["cpu"]))
+
+
+@pytest.mark.parametrize("by", [0.999, 1.001, 0.5, 2.0, -1.0])
+def test_a_column_that_is_off_is_a_miss_whichever_way(verified, by):
+    """Also where each cell taken alone could be rounding: the column as a whole is off."""
+    (short, *_), (_, quick, _) = verified(short=scaled(by)), verified(quick=scaled(by))
+    assert short.verdict == quick.verdict == "MISS"
+    assert any(miss.startswith("variance_ratio: in the middle of 20 runs") for miss in quick.misses) or by < 0
+
+
+@pytest.mark.parametrize("by", [1.001, 0.999])
+def test_a_cell_before_training_is_a_miss_whichever_way(verified, by):
+    assert [m for m in told(verified(quick=scaled(by, "epoch == 0 and seed == 0"))) if "variance_ratio recorded" in m]
+
+
+def test_what_cannot_be_measured_is_compared_by_a_weaker_class_and_counted_so(verified, monkeypatch):
+    monkeypatch.setattr(verify, "_other_ways", lambda *_: [])
+    results = verified(quick=scaled(1 + 1e-7))
+    assert told(results) == [] and results[1].is_weaker
+    assert verify.summary(results) == "2 exact, 1 within its spread (weaker)"
+
+
+def resealed(change: Callable[[dict], None]) -> None:
+    """Change the provenance, and make its checksum hold again."""
+    path = record().folder / "provenance.json"
+    known = json.loads(path.read_text())
+    known.pop("sha256")
+    change(known)
+    path.write_text(sealed.seal(known))
+
+
+FORGED = {
+    "threshold recorded": lambda known: known["claims"][0].update(threshold=0.00123),
+    "the record does not hold it": lambda known: known["claims"].pop(0),
+    "recorded exploratory, judged": lambda known: known["verdicts"][0].update(verdict="exploratory"),
+    "low recorded": lambda known: known["verdicts"][0]["parts"][0].update(low=-9e9),
+    "high recorded": lambda known: known["verdicts"][0]["parts"][0].update(high=9e9),
+    "settings recorded": lambda known: known["verdicts"][0]["parts"].pop(),
+    "the record holds no verdicts": lambda known: known.update(verdicts=[]),
+}
+
+
+@pytest.mark.parametrize("words", FORGED)
+def test_claims_and_verdicts_that_are_not_those_of_the_tables_are_misses(verified, words):
+    resealed(FORGED[words])
+    assert any(words in miss for miss in told(verified())), told(verified())
+
+
+def test_a_record_that_is_not_there_or_was_edited_is_a_miss(verified):
+    path = record("short").folder / "provenance.json"
+    path.unlink()
+    assert any(miss.startswith("short –: there is no record") for miss in told(verified()))
+    path = record().folder / "provenance.json"
+    path.write_text(path.read_text().replace('"core_seconds": ', '"core_seconds": 1'))
+    assert "quick provenance.json: provenance.json was edited after it was recorded: its checksum does not hold" in told(verified())
+
+
+def test_the_report_is_sealed_and_says_whether_all_holds(verified):
+    folder = paths.build() / "verify" / "quick"
+    for change, holds in ((1, True), (1.01, False)):
+        verify.write_report(verified(quick=scaled(change)), "quick")
+        report, whole = sealed.opened((folder / "report.json").read_text())
+        assert whole and report["holds"] is holds and [row["by"] for row in report["tables"]][2] == "claims"
+        assert ("Every table holds" in (folder / "report.html").read_text()) is holds

@@ -1,0 +1,73 @@
+"""Executing notebooks: what never ends, what a kill leaves, and machines that print ASCII or strip docstrings."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from checkouts import Toy
+
+from ncbook.publish import execute
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch) -> Toy:
+    book = Toy(
+        tmp_path / "a $HOME [ac] `book`", "from ncbook.paths import root\nprint(f'at {root()}')", "while endless:\n    pass", endless=True
+    )
+    for name in ("PROFILE", "SEEDS", "FROM", "NCBOOK_DATA", "NCBOOK_RUNS", "NCBOOK_SESSION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in book.env().items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "t").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "t"))
+    return book
+
+
+def test_a_cell_that_never_ends_loses_its_chapter_and_leaves_nothing(toy, monkeypatch, capsys):
+    monkeypatch.setattr(execute, "TRAINING_CELL", 6)
+    printed, remove = [], execute.shutil.rmtree
+    monkeypatch.setattr(
+        execute.shutil,
+        "rmtree",
+        lambda path, **how: (printed.extend(p.read_text() for p in Path(path).glob("*.ipynb")), remove(path, **how)),
+    )
+    requested = execute.prepare(["toy"], "quick", {})
+    assert execute.run(requested) == requested
+    said = capsys.readouterr().err
+    assert "toy failed: CellTimeoutError: A cell timed out while it was being executed, after 6 seconds." in said
+    assert "while endless:" in said
+    assert f"at {toy.root}" in printed[0]
+    assert not list((toy.root / "book/_build").glob("*/*")) and not list(Path(tempfile.gettempdir()).iterdir())
+
+
+def test_what_a_kill_left_is_removed_by_the_next_run(toy, monkeypatch):
+    """As `_execute` has it, stopped before its end."""
+    left = []
+
+    def killed(*_, cwd, **__):
+        left.extend([*(toy.root / "book/_build/quick").iterdir(), *Path(tempfile.gettempdir()).iterdir()])
+        raise SystemExit  # and none of what would clean up after it is done
+
+    monkeypatch.setattr("papermill.execute_notebook", killed)
+    with monkeypatch.context() as patch:
+        patch.setattr(execute.shutil, "rmtree", lambda *_, **__: None)
+        with pytest.raises(SystemExit):
+            execute._execute(*execute.prepare(["toy"], "quick", {}))
+    assert len(left) == 2 and all(path.is_dir() for path in left)
+    (others := Path(tempfile.gettempdir(), "ncbofothers")).mkdir()
+    (toy.root / "book/_build/quick/.toy-ncb-").mkdir()  # of somebody's own: its name says no folder
+    execute.run([])
+    assert (toy.root / "book/_build/quick/.toy-ncb-").is_dir()
+    assert [path for path in left if path.exists()] == [] and others.is_dir()
+
+
+MACHINES = [{"PYTHONOPTIMIZE": "2"}, {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "HOME": ""}]
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=str)
+@pytest.mark.parametrize("command", ["--help", "list", "data list"])
+def test_commands_on_a_bare_machine(toy, machine, command):
+    done = toy.ncbook(*command.split(), **machine)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii() or "ascii" not in machine.values()
+    assert ("A toy" in done.stdout) == (command == "list")
