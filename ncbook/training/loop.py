@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ncbook.errors import InputError, unknown
 from ncbook.training.checkpoint import Checkpoint
+from ncbook.training.evaluate import Interpolation, error
 
 
 def squared_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -38,7 +39,7 @@ class State:
 
     epoch: int  # epochs done; 0 is the network at initialisation
     loss: float  # mean loss over the epoch just done (nan at epoch 0)
-    train_error: float  # share of the training set that the model, in eval mode, gets wrong
+    train_error: float  # share of the training set that the model, in eval mode, classifies wrongly; nan where nothing is measured
     terminal_epoch: int | None  # first epoch that ended with zero training error, once there is one
 
 
@@ -103,7 +104,7 @@ def train(
     if not reached and 0 in stops:
         checkpoint.save(asdict(state), measured=True)
         yield state
-    epoch, terminal = state.epoch, state.terminal_epoch
+    epoch, terminal, interpolates = state.epoch, state.terminal_epoch, Interpolation(dataset.train)
     while epoch < (end := epochs if terminal is None or terminal_epochs is None else min(epochs, terminal + terminal_epochs)):
         epoch += 1
         for group in optimiser.param_groups:
@@ -122,11 +123,14 @@ def train(
             raise FloatingPointError(f"the loss is {mean_loss} in epoch {epoch}; a smaller learning rate than {learning_rate:g} may help.")
 
         measured, train_error = epoch in stops or epoch == end, float("nan")
-        if terminal is None or measured:  # once the terminal phase has begun, only measurements need the error
+        if measured or terminal is None:
             _mode(model, training=False)
-            train_error = error(model, dataset.train)
+            if measured:
+                train_error = error(model, dataset.train)
+            elif interpolates(model):  # most epochs before the terminal phase are told by the first images
+                measured, train_error = True, 0.0
             if terminal is None and train_error == 0:
-                measured, terminal = True, epoch
+                terminal = epoch
         state = State(epoch, mean_loss, train_error, terminal)
         checkpoint.save(asdict(state), measured=measured)
         if measured:
@@ -138,31 +142,3 @@ def _mode(model: nn.Module, *, training: bool) -> None:
     time."""
     if model.training != training:
         model.train(training)
-
-
-def error(model: nn.Module, split) -> float:
-    """Share of a split that the model, as it stands, classifies wrongly."""
-    return _wrong(model, split) / len(split.labels)
-
-
-def accuracy(model: nn.Module, split) -> float:
-    """Share of a split that the model, as it stands, classifies correctly."""
-    return (len(split.labels) - _wrong(model, split)) / len(split.labels)
-
-
-@torch.no_grad()
-def _wrong(model: nn.Module, split) -> int:
-    return int(sum((model(x).argmax(1) != y).sum() for x, y in split.batches(1024)))
-
-
-@torch.no_grad()
-def extract(model, split, *, layer: str | None = None, pooled: bool = True, batch_size: int = 1024) -> Tensor:
-    """Features (N, d), float32, of a split's images at a layer of a `models.Network`, in the split's own order and without augmentation."""
-    return torch.cat([model.features(x, layer, pooled=pooled).float() for x, _ in split.batches(batch_size)])
-
-
-@torch.no_grad()
-def extract_layers(model, split, *, pooled: bool = True, batch_size: int = 1024) -> dict[str, Tensor]:
-    """`extract` at every layer in one pass over the split: {layer: (N, d of the layer)}, first to last."""
-    parts = [model.all_features(x, pooled=pooled) for x, _ in split.batches(batch_size)]
-    return {layer: torch.cat([part[layer].float() for part in parts]) for layer in model.layers}

@@ -9,7 +9,8 @@ from ncbook.data.datasets import load
 from ncbook.errors import InputError
 from ncbook.models.networks import build_model
 from ncbook.seeds import child_generator
-from ncbook.training.loop import SCHEDULES, error, extract, measurement_epochs, squared_loss, train
+from ncbook.training.evaluate import error, extract
+from ncbook.training.loop import SCHEDULES, measurement_epochs, squared_loss, train
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,12 @@ def test_it_stops_where_asked_and_where_the_terminal_phase_begins(digits):
             assert state.train_error == measured > 0
     assert next(s for s, _, _ in states if s.epoch == begins).train_error == 0
     assert math.isnan(states[0][0].loss) and all(math.isfinite(s.loss) for s, _, _ in states[1:])
+
+
+def test_between_measurements_the_terminal_phase_is_found_as_by_measuring_every_epoch(digits):
+    often = list(train(network(), digits, **settings(epochs=30, measure_at=list(range(31)))))
+    seldom = list(train(network(), digits, **settings(epochs=30, measure_at=[30])))
+    assert seldom[-1].terminal_epoch == often[-1].terminal_epoch == min(s.epoch for s in often if s.train_error == 0)
 
 
 def test_the_declared_early_stop_counts_from_the_terminal_phase(digits):

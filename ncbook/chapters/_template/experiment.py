@@ -4,7 +4,7 @@ import pandas as pd
 
 from ncbook.metrics.table import collapse_table
 from ncbook.runs.grid import expand
-from ncbook.training.loop import extract
+from ncbook.training.evaluate import extract
 from ncbook.training.recipe import Recipe, takes_recipe
 
 

@@ -17,7 +17,7 @@ from ncbook.theory.assignment import assignment_score, assignments, confusabilit
 from ncbook.theory.codes import spherical_code
 from ncbook.theory.covering_numbers import cell_diameters, class_distances, covering_bound, least_lipschitz, lipschitz_bound
 from ncbook.theory.symmetry import rotation
-from ncbook.training.loop import extract
+from ncbook.training.evaluate import extract
 from ncbook.training.recipe import Recipe, takes_recipe
 from ncbook.training.staged import history, lasting
 from ncbook.training.together import outputs

@@ -14,7 +14,7 @@ from ncbook.models import patch_cnn
 from ncbook.models.networks import Network
 from ncbook.runs.grid import expand
 from ncbook.seeds import child_generator
-from ncbook.training.loop import accuracy
+from ncbook.training.evaluate import accuracy
 from ncbook.training.patch_descent import descend
 from ncbook.training.recipe import Recipe, takes_recipe
 

@@ -7,7 +7,7 @@ import pandas as pd
 from ncbook.errors import InputError, unknown
 from ncbook.metrics.table import collapse_table
 from ncbook.runs.grid import expand
-from ncbook.training.loop import extract
+from ncbook.training.evaluate import extract
 from ncbook.training.recipe import Recipe, takes_recipe
 
 

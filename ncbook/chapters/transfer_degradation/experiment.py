@@ -13,7 +13,7 @@ from ncbook.metrics.probes import probe_accuracies
 from ncbook.metrics.table import collapse_table
 from ncbook.runs.grid import expand
 from ncbook.seeds import child_generator
-from ncbook.training.loop import extract_layers
+from ncbook.training.evaluate import extract_layers
 from ncbook.training.recipe import Recipe, takes_recipe
 
 LABELS = ("coarse", "fine", "random")
