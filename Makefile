@@ -44,7 +44,7 @@ help:
 	@echo "make publish           the book from the largest records, without training"
 	@echo "make lint              style, types, and that the package's imports point one way"
 	@echo "make format            write the style that make lint asks for"
-	@echo "make bench             speed of the metrics against the textbook version (minutes; SHAPES=20000,512,10 for one shape N,d,C)"
+	@echo "make bench             speed of metrics and training against what else one would use (minutes; SHAPES=20000,512,10: one shape N,d,C)"
 	@echo "make lab               JupyterLab in the book's environment"
 	@echo "make serve             the built book on http://localhost:8000"
 	@echo "make clean             delete what was built; downloads and finished runs stay"
