@@ -93,3 +93,10 @@ def test_an_interrupt_that_the_kernels_do_not_get_ends_them_and_leaves_nothing(t
     _, said = build.communicate(timeout=30)
     assert build.returncode != 0 and b"toy failed: DeadKernelError" in said, said
     assert not list(Path(tempfile.gettempdir()).iterdir()) and not list((toy.root / "book/_build").glob("*/*"))
+
+
+@pytest.mark.parametrize("command", ["book", "publish"])
+def test_a_path_in_which_jupyter_book_finds_no_page_is_one_sentence_before_anything_is_trained(toy, command):
+    done = toy.ncbook(command)
+    assert done.returncode == 2 and "Jupyter Book finds no page in a folder with [ or ] in its path; rename or move " in done.stderr
+    assert done.stderr.count("\n") == 1 and not (toy.root / "book/_build").exists()
