@@ -66,6 +66,7 @@ def book(
     from ncbook.publish import execute, render
 
     _settings(device, jobs)
+    render.check_place()
     with _alone():
         requested = execute.prepare([], profile, {}, seeds, recorded=_recorded(source))
         _stop_if(execute.run(requested, jobs=jobs))
@@ -161,6 +162,7 @@ def publish(jobs: Jobs = None) -> None:
     from ncbook.publish import execute, records, render
 
     _settings("auto", jobs)
+    render.check_place()
     with _alone():
         if lacking := [name for name in _chapter_names() if not records.on_record(name)]:
             raise InputError(f"these chapters have no record: {', '.join(lacking)}; `make record` makes them.")

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -32,6 +33,7 @@ from ncbook.runs.key import data_fingerprints, libraries
 
 CELL = 3600  # seconds after which a cell counts as hanging, where all that it shows was trained before
 TRAINING_CELL = 48 * 3600  # where the notebook trains by itself
+_at_work: list = []  # kernels that execute a notebook now
 console = Console(stderr=True, highlight=False)
 
 
@@ -140,7 +142,14 @@ def run(requested: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
     broken = train(stale, jobs=jobs)
     ready = [chapter for chapter in stale if chapter not in broken]
     with ThreadPoolExecutor(2 * settings.jobs(jobs)) as pool:  # each kernel is a process of its own, and waits a good part of its time
-        return broken + [chapter for chapter, done in zip(ready, pool.map(_execute, ready), strict=True) if not done]
+        try:
+            return broken + [chapter for chapter, done in zip(ready, pool.map(_execute, ready), strict=True) if not done]
+        except BaseException:  # Ctrl-C, of which only a terminal tells the kernels: the threads end when these do
+            pool.shutdown(wait=False, cancel_futures=True)
+            for kernel in list(_at_work):
+                with suppress(ProcessLookupError):
+                    os.kill(kernel.provisioner.pid, signal.SIGKILL)
+            raise
 
 
 def train(stale: list[Chapter], *, jobs: int | None = None, budget: float | None = None) -> list[Chapter]:
@@ -179,12 +188,15 @@ def _execute(chapter: Chapter) -> bool:
     stamp, start = chapter.stamp(), time.perf_counter()
     source = notebooks.notebook(chapter.name)
     changed = {k: v for k, v in chapter.parameters.items() if v != notebooks.defaults(chapter.name)[k]}
-    kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=os.path.join(socket, "k"))
+    kernel = AsyncKernelManager(
+        kernel_name="python3", transport="ipc", ip=os.path.join(socket, "k"), connection_file=os.path.join(socket, "kernel.json")
+    )
     record = str(paths.record(chapter.profile, chapter.name)) if chapter.recorded else None
     session = Path(socket, "session.json")
     session.write_text(json.dumps({"profile": chapter.profile, "output": str(aside), "record": record}), encoding="utf-8")
     told = {settings.SESSION: str(session), "NCBOOK_ROOT": str(paths.root())}
     kernel.kernel_spec.env |= {name: value.replace("$", "$$") for name, value in told.items()}  # it is a template for variables
+    _at_work.append(kernel)
     try:
         papermill.execute_notebook(
             str(source), str(aside / source.name), changed, kernel_name="python3", cwd=str(paths.root()), progress_bar=False, km=kernel,
@@ -210,6 +222,7 @@ def _execute(chapter: Chapter) -> bool:
         console.print(f"{chapter.name} ({chapter.profile}): executed in {time.perf_counter() - start:.0f} s")
         return True
     finally:
+        _at_work.remove(kernel)
         run_sync(kernel.shutdown_kernel)(now=True)
         shutil.rmtree(socket, ignore_errors=True)
         shutil.rmtree(aside, ignore_errors=True)

@@ -46,6 +46,12 @@ def build(chapters: list[Chapter], beside: Sequence[Chapter] = ()) -> Path:
     return page
 
 
+def check_place() -> None:
+    """An `InputError` where Jupyter Book cannot build: it takes these letters of a path for a pattern, and then finds no page."""
+    if letters := sorted(set("[]*?") & set(str(paths.build()))):
+        raise InputError(f"Jupyter Book finds no page in a folder with {' or '.join(letters)} in its path; rename or move {paths.root()}.")
+
+
 def _stage(chapters: list[Chapter], beside: Sequence[Chapter], stage: Path) -> dict[str, list[str]]:
     """Copy the book's sources and the executed chapters to `stage`; returns the names of the figures of each chapter."""
     book = paths.root() / "book"

@@ -1,7 +1,7 @@
 """Time of the training loop over a bare one: ``python tests/benchmarks/bench_training.py``.
 
 *Bare* is the least that any loop could do: normalised float images in memory, a shuffle by index, forward, backward, a fused SGD step, and
-no question asked. *Ours* is `training.train`, which also normalises uint8 images batch by batch, keeps the loss, and looks after every epoch
+no question asked. *Ours* is `training.train`, which also normalises uint8 images batch by batch, keeps the loss, and asks after every epoch
 whether the terminal phase has begun. *Usual* is what most scripts do: a ``DataLoader`` over the images one by one, and the training error
 of the whole set after every epoch. All train the same network on one thread, in turns; the table gives the median of each one's time over
 the bare loop's of the same round, so a busy machine disturbs all alike. Networks stay in the noise of early training: none gets to zero

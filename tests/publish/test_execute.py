@@ -1,11 +1,15 @@
 """Executing notebooks: what never ends, what a kill leaves, and machines that print ASCII or strip docstrings."""
 
+import os
+import signal
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 from checkouts import Toy
 
+from ncbook import settings
 from ncbook.publish import execute
 
 
@@ -71,3 +75,28 @@ def test_commands_on_a_bare_machine(toy, machine, command):
     assert done.returncode == 0, done.stderr
     assert done.stdout.isascii() or "ascii" not in machine.values()
     assert ("A toy" in done.stdout) == (command == "list")
+
+
+def test_an_interrupt_that_the_kernels_do_not_get_ends_them_and_leaves_nothing(toy):
+    listens = signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test run in the background was told to ignore it
+    with settings.within({"TMPDIR": tempfile.gettempdir()}):
+        build = toy.start("run")
+    signal.signal(signal.SIGINT, listens)
+    kernel = None
+    for _ in range(600):
+        time.sleep(0.1)
+        if kernel := next(iter(Path(tempfile.gettempdir()).glob("ncb*/k-1")), None):
+            break
+    assert kernel, "no kernel started within a minute"
+    time.sleep(2)  # into the cell that never ends
+    os.kill(build.pid, signal.SIGINT)
+    _, said = build.communicate(timeout=30)
+    assert build.returncode != 0 and b"toy failed: DeadKernelError" in said, said
+    assert not list(Path(tempfile.gettempdir()).iterdir()) and not list((toy.root / "book/_build").glob("*/*"))
+
+
+@pytest.mark.parametrize("command", ["book", "publish"])
+def test_a_path_in_which_jupyter_book_finds_no_page_is_one_sentence_before_anything_is_trained(toy, command):
+    done = toy.ncbook(command)
+    assert done.returncode == 2 and "Jupyter Book finds no page in a folder with [ or ] in its path; rename or move " in done.stderr
+    assert done.stderr.count("\n") == 1 and not (toy.root / "book/_build").exists()
