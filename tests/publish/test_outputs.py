@@ -21,7 +21,10 @@ def data(**shown) -> dict:
 @pytest.mark.parametrize(
     ("output", "says"),
     [
-        (stream(["/home/someone/plots.py:81: UserWarning: constrained_layout not applied\n", "  figure.draw()"]), r"a warning \('UserWarning'\)"),
+        (
+            stream(["/home/someone/plots.py:81: UserWarning: constrained_layout not applied\n", "  figure.draw()"]),
+            r"a warning \('UserWarning'\)",
+        ),
         (stream("WARNING: no GPU"), "a warning"),
         (stream("Traceback (most recent call last):\n  File"), "a traceback"),
         ({"output_type": "error", "ename": "ValueError", "evalue": "", "traceback": []}, "a traceback"),
