@@ -128,7 +128,7 @@ def _answer(chapter: Chapter, question: str, answering: list[dict], judged: dict
             "",
             f'```{{raw}} html\n<div class="nc-verdicts" role="img" aria-label="{len(judged)} claims: {words}">{bar}</div>\n```',
             "",
-            f"All {len(judged)} claims of this chapter under the profile {code(chapter.profile)}: {words} ([how to read this](../intro.md)).",
+            f"All {len(judged)} claims here under the profile {code(chapter.profile)}: {words} ([how to read this](../intro.md)).",
         ]
     )
 
@@ -195,7 +195,7 @@ def _found(claims: Sequence[dict], judged: dict[str, dict]) -> str:
 
 
 def _beside(chapter: Chapter, name: str, numbers: str) -> str:
-    """What stands below a figure: its data, its pictures, the notebook and the experiment that made it, and the command that does it again."""
+    """What stands below a figure: its data and pictures, the notebook and the experiment that made it, and the command for it."""
     files = [f"{{download}}`{kind.upper()} <figures/{name}.{kind}>`" for kind in ("csv", "svg", "png")]
     made_by = [sources.link(chapter, kind) for kind in sources.KINDS]
     lines = [":::{container} nc-made", f"{' · '.join([*files, *made_by])}", "", f"```bash\n{command(chapter)}\n```", ":::"]

@@ -20,7 +20,7 @@ from myst_parser.parsers.mdit import create_md_parser
 from ncbook.chapters import claims
 from ncbook.claims.registry import Verdict, Verdicts
 from ncbook.escape import code, markdown
-from ncbook.publish import chapter_page, commits, provenance, render, trust
+from ncbook.publish import chapter_page, commits, provenance, trust
 from ncbook.publish.execute import Chapter
 from ncbook.publish.figures import label
 from ncbook.publish.verdicts import deciding

@@ -10,8 +10,8 @@ matplotlib.use("Agg")
 
 from ncbook.errors import InputError
 from ncbook.publish import figures
-from ncbook.publish.figures.show import kind
 from ncbook.publish.chapter_page import FIGURE_MIME, caption
+from ncbook.publish.figures.show import kind
 
 
 @pytest.fixture
