@@ -1,5 +1,7 @@
 """How claims and verdicts read: shared by the notebook's table, the ledger and the command line. Imports nothing heavy."""
 
+from ncbook.claims.names import setting
+
 MARKS = {"supported": "✔", "contradicted": "✘", "inconclusive": "?", "exploratory": "…", "not measured": "–"}
 
 
@@ -15,8 +17,25 @@ def test_text(claim: dict) -> str:
 
 
 def setting_text(part: dict) -> str:
-    """``digits, squared``: the values of a part's setting, or ``all runs``."""
-    return ", ".join(str(v).replace("_", " ") for v in part.get("setting", {}).values()) or "all runs"
+    """The values of a part's setting in words, or ``all runs``.
+
+    >>> setting_text({"setting": {"dataset": "mnist", "dimension": 2, "normalised": True}})
+    'MNIST, d = 2, features of length 1'
+    """
+    return ", ".join(setting(column, value) for column, value in part.get("setting", {}).items()) or "all runs"
+
+
+def verdict_text(verdict: dict) -> str:
+    """A verdict, and where several settings were judged and it is not supported in all of them, how many support it.
+
+    >>> verdict_text({"verdict": "contradicted", "parts": [{"verdict": "supported"}] * 16 + [{"verdict": "contradicted"}] * 4})
+    'contradicted: 16 of 20 settings support it'
+    """
+    parts = verdict["parts"]
+    support = sum(part.get("verdict") == "supported" for part in parts)
+    if len(parts) < 2 or (support == len(parts) and verdict["verdict"] == "supported"):
+        return verdict["verdict"]
+    return f"{verdict['verdict']}: {support} of {len(parts)} settings support{'s' * (support == 1)} it"
 
 
 def estimate_text(part: dict) -> str:

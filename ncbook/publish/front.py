@@ -8,9 +8,8 @@ import yaml
 
 from ncbook import chapters, paths
 from ncbook.claims.text import MARKS
-from ncbook.errors import InputError, unknown
 from ncbook.escape import markdown
-from ncbook.publish import notebooks, trust
+from ncbook.publish import notebooks, questions, trust
 from ncbook.publish.execute import Chapter
 from ncbook.publish.ledger import Judged, counts_text, judged, raw, share_text, shown
 from ncbook.version import __version__
@@ -56,34 +55,8 @@ def thumbnails(requested: Sequence[Chapter], folder: Path) -> dict[str, str]:
     return drawn
 
 
-def _questions() -> dict[str, dict]:
-    """What ``book/questions.yml`` says of each chapter; an `InputError` where it cannot be read."""
-    path = paths.root() / "book" / "questions.yml"
-    try:
-        asked = (yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None) or {}
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
-    whole = isinstance(asked, dict) and all(
-        isinstance(card, dict) and card.keys() == {"question", "answered_by"} for card in asked.values()
-    )
-    if not whole or not all(isinstance(card["answered_by"], list) for card in asked.values()):
-        raise InputError(f"{path} must hold, for each chapter, its `question` and the list of claims that it is `answered_by`.")
-    return asked
-
-
-def _answering(chapter: str) -> list[dict]:
-    """The claims that answer a chapter's question: those that are named, or its first."""
-    entries = chapters.entries(chapter)
-    known = {entry["id"]: entry for entry in entries}
-    named = _questions().get(chapter, {}).get("answered_by", [])
-    for name in named:
-        if name not in known:
-            raise unknown(f"claim of {chapter} in book/questions.yml", name, known)
-    return [known[name] for name in named] or entries[:1]
-
-
 def _figure(chapter: Chapter) -> str | None:
-    answering = _answering(chapter.name)
+    answering = questions.answering(chapter.name)
     return answering[0]["figure"] if answering else None
 
 
@@ -112,10 +85,10 @@ def _scale(requested: Sequence[Chapter]) -> str:
 
 def _card(chapter: Chapter, found: list[Judged], picture: str | None) -> str:
     title = shown(notebooks.title(chapter.name))
-    question = shown(_questions().get(chapter.name, {}).get("question", ""))
+    question = shown(questions.question(chapter.name))
     counts = Counter(one.word for one in found)
     by_id = {one.claim["id"]: one for one in found}
-    answers = "".join(_answer(by_id[entry["id"]]) for entry in _answering(chapter.name) if entry["id"] in by_id)
+    answers = "".join(_answer(by_id[entry["id"]]) for entry in questions.answering(chapter.name) if entry["id"] in by_id)
     size = f'width="{THUMBNAIL[0]}" height="{THUMBNAIL[1]}"'
     image = f'<img loading="lazy" src="_static/cards/{picture}" alt="Corner of the key figure of: {title}" {size}>'
     head = f'<h3><a href="chapters/{shown(chapter.name)}.html">{question or title}</a></h3>'

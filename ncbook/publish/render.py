@@ -11,13 +11,10 @@ from urllib.parse import unquote, urlsplit
 
 from ncbook import paths, settings
 from ncbook.errors import InputError
-from ncbook.escape import markdown
-from ncbook.publish import front, ledger, trust
+from ncbook.publish import chapter_page, front, ledger, trust
 from ncbook.publish.execute import Chapter, console
 from ncbook.runs.code import PACKAGE, module_code
 from ncbook.runs.digest import digest
-
-FIGURE_MIME = "application/vnd.ncbook.figure+json"  # as figures.show writes it; importing it from there would load matplotlib
 
 
 def build(chapters: list[Chapter], beside: Sequence[Chapter] = ()) -> Path:
@@ -61,12 +58,10 @@ def _stage(chapters: list[Chapter], beside: Sequence[Chapter], stage: Path) -> d
     (stage / "chapters" / "figures").mkdir(parents=True)
     figures = {}
     for chapter in chapters:
-        source = json.loads((chapter.folder / f"{chapter.name}.ipynb").read_text(encoding="utf-8"))
-        figures[chapter.name] = [name for cell in source["cells"] if (name := _caption(cell))]
-        _tidy(source)
-        (stage / "chapters" / f"{chapter.name}.ipynb").write_text(json.dumps(source, indent=1), encoding="utf-8")
-        for file in (chapter.folder / "figures").iterdir():
-            shutil.copy(file, stage / "chapters" / "figures")
+        executed = json.loads((chapter.folder / f"{chapter.name}.ipynb").read_text(encoding="utf-8"))
+        page, figures[chapter.name] = chapter_page.page(chapter, executed, beside)
+        (stage / "chapters" / f"{chapter.name}.ipynb").write_text(json.dumps(page, indent=1), encoding="utf-8")
+        chapter_page.copy(chapter, stage)
     pictures = front.thumbnails(chapters, stage / "_static" / "cards")
     pages = {**ledger.pages(chapters, beside), **front.pages(chapters, pictures), **trust.pages(chapters)}
     generated = {f"{name}.md": text for name, text in pages.items()} | ledger.tables(chapters, beside)
@@ -74,31 +69,6 @@ def _stage(chapters: list[Chapter], beside: Sequence[Chapter], stage: Path) -> d
     for name, text in generated.items():
         (stage / "_generated" / name).write_text(text, encoding="utf-8")
     return figures
-
-
-def _caption(cell: dict) -> str | None:
-    """Move the caption and alt text that `figures.show` left in a cell's output to where Jupyter Book reads them; the figure's name."""
-    shown = [o["data"] for o in cell.get("outputs", []) if FIGURE_MIME in o.get("data", {})]
-    if not shown:
-        return None
-    if len(shown) > 1:
-        raise InputError("a notebook cell shows two figures; give each a cell of its own, since caption and alt text belong to a cell.")
-    figure = shown[0].pop(FIGURE_MIME)
-    name = figure["name"]
-    links = " · ".join(f"{{download}}`{kind.upper()} <figures/{name}.{kind}>`" for kind in ("csv", "svg", "png"))
-    cell["metadata"]["mystnb"] = {
-        "image": {"alt": figure["alt"], "width": "100%"},
-        "figure": {"name": name, "caption": f"{markdown(figure['caption'])} ({links})"},
-    }
-    return name
-
-
-def _tidy(notebook: dict) -> None:
-    """Drop what differs between two runs of the same notebook (times, ids of papermill), so that nothing is rebuilt for it."""
-    notebook["metadata"].pop("papermill", None)
-    for cell in notebook["cells"]:
-        for key in ("papermill", "execution"):
-            cell["metadata"].pop(key, None)
 
 
 def _digest_of(stage: Path) -> str:

@@ -249,3 +249,38 @@ def test_no_figure_and_no_claim_twice():
     assert len(names) == len(set(names))
     ids = [claim["id"] for claim in chapters.entries()]
     assert len(ids) == len(set(ids))
+
+
+# --- prose ----------------------------------------------------------------------------------------------------------------------------
+
+DATE = re.compile(r"\b\d{1,2} (?:Jan|Feb|March|April|May|June|July|Aug|Sept|Oct|Nov|Dec)\w* \d{4}\b|\b\d{4}-\d\d-\d\d\b")
+VERDICT = re.compile(r"\b(?:supports?|supported|contradicts?|contradicted|inconclusive|undecided)\b", flags=re.I)
+COUNT = re.compile(
+    r"\d+ of (?:the )?\d+|\bin (?:all )?(?:\d+|two|three|four|five|six|seven|eight|nine|ten)\b(?! dimensions)|\d\.\d|\d ?%|\d times",
+    flags=re.I,
+)
+
+
+def typed(text: str) -> list[str]:
+    """The sentences of a text that give a date, or beside the word of a verdict a count or a measured number."""
+    sentences = re.split(r"(?<=[.:!?;])\s+|\n\s*\n", text)
+    return [s for s in sentences if DATE.search(s) or (VERDICT.search(s) and COUNT.search(s))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "As run on 22 November 2026, it holds.",
+        "`laptop` supports it in 15 of 20 readings.",
+        "Supported in all eight settings.",
+        "It is 0.58: no. At 0.58 it is undecided.",
+    ],
+)
+def test_dates_and_counts_typed_beside_verdicts_are_found(text):
+    assert typed(text)
+
+
+@every_chapter
+def test_no_result_is_typed_by_hand(chapter):
+    """Sentences that depend on a run come from its verdicts."""
+    assert not [sentence for text in cells(chapter, "markdown") for sentence in typed(text)]

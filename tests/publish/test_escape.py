@@ -20,7 +20,7 @@ from myst_parser.parsers.mdit import create_md_parser
 from ncbook.chapters import claims
 from ncbook.claims.registry import Verdict, Verdicts
 from ncbook.escape import code, markdown
-from ncbook.publish import commits, provenance, render, trust
+from ncbook.publish import chapter_page, commits, provenance, trust
 from ncbook.publish.execute import Chapter
 from ncbook.publish.figures import label
 from ncbook.publish.verdicts import deciding
@@ -150,13 +150,12 @@ def test_the_ledger_and_the_opening_page(myst, monkeypatch):
 
 
 def test_captions(myst):
-    figure = {"name": "a-figure", "caption": f"V of {label(f'folder:{attack(1)}')}.", "alt": attack(2)}
-    cell = {"metadata": {}, "outputs": [{"data": {render.FIGURE_MIME: figure}}]}
-    assert render._caption(cell) == "a-figure"
-    caption, _, links = cell["metadata"]["mystnb"]["figure"]["caption"].rpartition(" (")
-    assert links.count("{download}") == 3
-    assert not set(re.findall(r"<(\w+)", myst(caption))) - {"p"}
-    assert html.unescape(myst(caption)) == f"<p>{figure['caption']}</p>\n"
+    figure = {"name": "a-figure", "what": f"V of {label(f'folder:{attack(1)}')}.", "finding": attack(3), "alt": attack(2)}
+    cell = {"metadata": {}, "outputs": [{"data": {chapter_page.FIGURE_MIME: figure}}]}
+    assert chapter_page.caption(cell) == "a-figure"
+    told = cell["metadata"]["mystnb"]["figure"]["caption"]
+    assert not set(re.findall(r"<(\w+)", myst(told))) - {"p"}
+    assert html.unescape(myst(told)) == f"<p>{figure['finding']} {figure['what']}</p>\n"
 
 
 def test_a_name_with_dollar_signs_is_no_formula_of_a_figure():

@@ -10,8 +10,8 @@ matplotlib.use("Agg")
 
 from ncbook.errors import InputError
 from ncbook.publish import figures
+from ncbook.publish.chapter_page import FIGURE_MIME, caption
 from ncbook.publish.figures.show import kind
-from ncbook.publish.render import FIGURE_MIME, _caption
 
 
 @pytest.fixture
@@ -42,15 +42,24 @@ def test_show_leaves_svg_png_and_csv_and_displays_what_the_build_needs(displayed
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "figures" / "a-figure.csv"), table)
     assert (tmp_path / "figures" / "a-figure.png").read_bytes().startswith(b"\x89PNG")
     (bundle,) = displayed
-    caption = "NC1 against epoch. It falls."
-    assert bundle[FIGURE_MIME] == {"name": "a-figure", "caption": caption, "alt": f"2 line plots. {caption}"}
+    what, finding = "NC1 against epoch.", "It falls."
+    told = {"name": "a-figure", "what": what, "finding": finding, "alt": f"2 line plots. {what} {finding}"}
+    assert bundle[FIGURE_MIME] == told
 
     cell = {"metadata": {}, "outputs": [{"data": json.loads(json.dumps(bundle))}]}
-    assert _caption(cell) == "a-figure" and FIGURE_MIME not in cell["outputs"][0]["data"]
-    assert cell["metadata"]["mystnb"]["image"]["alt"] == f"2 line plots. {caption}"
-    assert cell["metadata"]["mystnb"]["figure"]["caption"].startswith(
-        "NC1 against epoch\\. It falls\\. ({download}"
-    ) and "a-figure.csv" in str(cell["metadata"])
+    assert caption(cell) == "a-figure" and FIGURE_MIME not in cell["outputs"][0]["data"]
+    assert cell["metadata"]["mystnb"]["image"]["alt"] == told["alt"]
+    assert cell["metadata"]["mystnb"]["figure"]["caption"] == "It falls\\. NC1 against epoch\\."  # the finding first
+
+
+def test_a_finding_of_many_numbers_moves_below_the_figure_and_the_verdicts_take_its_place():
+    many = "; ".join(f"{i}: 0.5" for i in range(9))
+    output = {"data": {FIGURE_MIME: {"name": "x", "what": "V.", "finding": many, "alt": "a"}}}
+    cell = {"metadata": {}, "outputs": [output]}
+    judged = {"it-falls": {"verdict": "contradicted", "parts": [{"verdict": "supported"}, {"verdict": "contradicted"}]}}
+    caption(cell, claims=[{"id": "it-falls", "statement": "It falls."}], judged=judged)
+    assert cell["metadata"]["mystnb"]["figure"]["caption"] == "It falls\\: contradicted\\: 1 of 2 settings supports it\\. V\\."
+    assert cell["metadata"]["numbers"] == many
 
 
 def test_the_same_data_gives_the_same_bytes(displayed, table, tmp_path):
@@ -74,7 +83,7 @@ def test_a_figure_without_name_words_or_table_is_refused(displayed, table, tmp_p
 def test_two_figures_in_one_cell_are_refused():
     output = {"data": {FIGURE_MIME: {"name": "x", "caption": "c", "alt": "a"}}}
     with pytest.raises(InputError, match="cell of its own"):
-        _caption({"metadata": {}, "outputs": [output, output]})
+        caption({"metadata": {}, "outputs": [output, output]})
 
 
 def test_a_band_draws_the_geometric_mean_and_range_of_the_seeds_at_epochs_they_share(table):
@@ -145,5 +154,5 @@ def test_intervals_are_drawn_from_the_top_and_controls_look_different():
 
 def test_told_names_what_there_are_several_of():
     table = pd.DataFrame({"v": [0.5, 0.25]}, index=pd.MultiIndex.from_tuples([("digits", "mlp"), ("mnist", "mlp")]))
-    assert figures.told(table, "{v:.1f}") == "digits: 0.5; mnist: 0.2"
+    assert figures.told(table, "{v:.1f}") == "digits: 0.5; MNIST: 0.2"
     assert figures.told(table[:0], "{v}") == "none was measured"

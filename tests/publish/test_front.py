@@ -10,7 +10,7 @@ from checkouts import BOOK
 
 from ncbook import chapters, paths
 from ncbook.errors import InputError
-from ncbook.publish import front, ledger
+from ncbook.publish import front, ledger, questions
 from ncbook.publish.execute import Chapter
 
 CHAPTER = "cascading_collapse"
@@ -59,7 +59,7 @@ def test_some_chapters_at_the_scale_of_the_papers(book):
 
 
 def test_a_card_answers_from_the_verdicts(book):
-    asked = front._questions()[CHAPTER]
+    asked = questions._written()[CHAPTER]
     statement = {entry["id"]: entry["statement"] for entry in chapters.entries(CHAPTER)}[asked["answered_by"][0]]
     settings = [part("supported"), *[part("contradicted")] * 3]
     for word in ("supported", "contradicted", "inconclusive"):
@@ -70,7 +70,7 @@ def test_a_card_answers_from_the_verdicts(book):
 
 
 def test_every_question_is_answered_by_claims_of_its_chapter():
-    asked = front._questions()
+    asked = questions._written()
     known = {name: {entry["id"] for entry in chapters.entries(name)} for name in asked}
     for name, card in asked.items():
         assert card["question"].endswith("?") and card["answered_by"] and set(card["answered_by"]) <= known[name], name
@@ -79,7 +79,7 @@ def test_every_question_is_answered_by_claims_of_its_chapter():
 
 def test_a_chapter_without_question_claims_or_picture_has_a_card(book, monkeypatch):
     chapter = book(["supported"])
-    monkeypatch.setattr(front, "_questions", dict)
+    monkeypatch.setattr(questions, "_written", dict)
     assert f"Supported : {chapters.entries(CHAPTER)[0]['statement']}" in words(front.pages([chapter], {})["cards"])
     monkeypatch.setattr(front.chapters, "entries", lambda name: [])
     monkeypatch.setattr(ledger, "verdicts", lambda chapter: [])
@@ -105,7 +105,7 @@ def test_questions_that_cannot_be_read_are_one_sentence(tmp_path, monkeypatch, t
     (tmp_path / "book" / "questions.yml").write_text(text)
     monkeypatch.setattr(front.chapters, "entries", lambda name: [{"id": "cascade-deepens", "figure": "a"}])
     with pytest.raises(InputError, match=says):
-        front._answering(CHAPTER)
+        questions.answering(CHAPTER)
 
 
 def test_the_picture_of_a_card_is_small(book, tmp_path, monkeypatch):
@@ -164,7 +164,7 @@ def test_the_files_to_download_hold_the_same(book):
     assert claims[0]["verdict"] == "contradicted" and claims[0]["settings"][1]["estimate"] is None
     assert claims[0]["other_profiles"] == {"quick": "contradicted"}
     assert (
-        rows[0] | {"estimate": "0.5", "n": "5", "verdict_of_setting": "supported", "setting": "mnist"} == rows[0]
+        rows[0] | {"estimate": "0.5", "n": "5", "verdict_of_setting": "supported", "setting": "MNIST"} == rows[0]
         and rows[1]["estimate"] == ""
     )
 

@@ -42,8 +42,9 @@ def show(figure: Figure, name: str, *, what: str, finding: str, table: pd.DataFr
     (folder / f"{name}.svg").write_text(svg.getvalue(), encoding="utf-8")
     table.to_csv(folder / f"{name}.csv", index=False)
     plt.close(figure)
-    caption = f"{sentence(what)} {sentence(finding)}"
-    bundle = {"image/svg+xml": svg.getvalue(), "text/plain": caption, FIGURE_MIME: {"name": name, "caption": caption, "alt": alt}}
+    caption = f"{sentence(finding)} {sentence(what)}"
+    told = {"name": name, "what": sentence(what), "finding": sentence(finding), "alt": alt}
+    bundle = {"image/svg+xml": svg.getvalue(), "text/plain": caption, FIGURE_MIME: told}
     display(bundle, raw=True)
 
 

@@ -7,7 +7,9 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-WIDTH = 7.5  # inches: the text column of the page, so that labels print at their own size
+from ncbook.claims.names import NAMES
+
+WIDTH = 7.5  # inches, of every figure: the text column of the page, so that labels print at their own size
 
 # Told apart by colour, line and marker at once: legible in grey and to colour-blind readers (Okabe & Ito's colours).
 LOOKS = [
@@ -23,7 +25,7 @@ BASELINE = {"color": "0.35", "linestyle": ":", "marker": "v"}  # what there was 
 REFERENCE: dict = {"color": "0.35", "linewidth": 0.9}  # a level or a law to compare with
 SHADE: dict = {"color": "0.5", "alpha": 0.12, "linewidth": 0}
 
-LABELS = {
+LABELS = NAMES | {
     "variance_ratio": r"$V = \mathrm{Tr}\,\Sigma_W / \mathrm{Tr}\,\Sigma_B$",
     "variance_ratio_common": r"$V = \mathrm{Tr}\,\Sigma_W / \mathrm{Tr}\,\Sigma_B$",
     "nc1": "NC1",
@@ -34,23 +36,8 @@ LABELS = {
     "nc4_ncc_mismatch": "NC4: mismatch",
     "weak_nearest_mean": r"(b) distance$^2$ to the nearest train mean / $\mathrm{Tr}\,\Sigma_B$",
     "weak_kmeans": "(c) k-means: within / between",
-    "mlp": "MLP",
-    "cnn": "CNN",
-    "resnet18": "ResNet-18",
-    "mlp_deep": "MLP, 8 hidden layers",
-    "cnn_deep": "CNN, 6 layers",
-    "resnet_small": "small ResNet",
-    "cross_entropy": "cross-entropy",
-    "squared": "squared loss",
     "epoch": "epoch",
     "train_size": "training images",
-    "logistic": "logistic, raw",
-    "standardised": "logistic, standardised",
-    "whitened": "logistic, whitened",
-    "neighbours": "nearest neighbours",
-    "centre": "nearest class centre",
-    "two_layer": "two layers",
-    "resnet20": "ResNet-20",
     "kappa_means": r"$\kappa$ of the class means",
     "balancedness": "relative imbalance",
     "alignment": "cosine to the class's row",

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ncbook.publish.figures.style import labels
+from ncbook.claims.names import setting
 
 
 def only(table: pd.DataFrame, **values) -> pd.DataFrame:
@@ -34,7 +34,7 @@ def told(table: pd.DataFrame | pd.Series, form: str, *, otherwise: str = "none w
     rows it is `otherwise`.
 
     >>> told(pd.Series({"digits": 0.123, "mnist": 0.4}), "{v:.2g}")
-    'digits: 0.12; mnist: 0.4'
+    'digits: 0.12; MNIST: 0.4'
     >>> told(pd.DataFrame({"train": [0.1], "test": [0.5]}, index=["mlp"]), "{train} on train, {test} on test")
     '0.1 on train, 0.5 on test'
     """
@@ -43,6 +43,6 @@ def told(table: pd.DataFrame | pd.Series, form: str, *, otherwise: str = "none w
     parts = []
     for key, row in zip(rows.index, rows.to_dict("records"), strict=True):
         key = key if isinstance(key, tuple) else (key,)
-        name = labels(key[i] for i in several)
+        name = ", ".join(setting(rows.index.names[i], key[i]) for i in several)
         parts.append(f"{name}: {form.format(**row)}" if name else form.format(**row))
     return "; ".join(parts) or otherwise

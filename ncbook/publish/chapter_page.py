@@ -1,0 +1,224 @@
+"""From an executed notebook to the page of its chapter: a first screen, all code folded, the parameters that were used, and beside each
+figure what it was made from.
+
+The notebook keeps the order in which it runs; the page puts question, answer and key figure first.
+"""
+
+import ast
+import re
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from ncbook import chapters
+from ncbook.claims.text import MARKS, verdict_text
+from ncbook.errors import InputError
+from ncbook.escape import code, markdown
+from ncbook.publish import front, outputs, questions, sources
+from ncbook.publish.execute import Chapter, verdicts
+from ncbook.publish.ledger import raw
+
+FIGURE_MIME = "application/vnd.ncbook.figure+json"  # as figures.show writes it; importing it from there would load matplotlib
+MANY = 6  # numbers: a caption with more of them is not read, so that they move into a fold below it
+NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+FOLDS = ("hide-input", "hide-cell", "remove-cell", "remove-input")
+
+
+def page(chapter: Chapter, notebook: dict, beside: Sequence[Chapter] = ()) -> tuple[dict, list[str]]:
+    """The notebook of a chapter's page, from the executed one, and the names of the figures on it.
+
+    `beside` are the same chapter under other profiles. An `InputError` names the cell whose output must not be published.
+    """
+    outputs.check(notebook["cells"], chapter.name)
+    cells = _with_the_parameters_used(notebook["cells"])
+    judged = {verdict["id"]: verdict for verdict in verdicts(chapter)}
+    answering = questions.answering(chapter.name)
+    key = answering[0]["figure"] if answering else None
+    listed, first, names = [], [], []
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            _fold(cell)
+        if name := caption(cell, claims=[e for e in chapters.entries(chapter.name) if e["figure"] == cell_figure(cell)], judged=judged):
+            with_it = [cell, _markdown(f"made-{name}", _beside(chapter, name, cell["metadata"].pop("numbers")))]
+            names.append(name)
+            if name == key:
+                first = with_it
+                listed.append(_markdown(f"see-{name}", f"{{numref}}`{name}` is at the top of this page."))
+            else:
+                listed += with_it
+        else:
+            listed.append(cell)
+        if cell["cell_type"] == "code" and "chapter.judge(" in "".join(cell["source"]):
+            listed += [_markdown("profiles", text)] if (text := _profiles(chapter, judged, beside)) else []
+    if judged:
+        title, _, rest = "".join(listed[0]["source"]).partition("\n")
+        answer = _answer(chapter, [judged[entry["id"]] for entry in answering if entry["id"] in judged], judged)
+        listed[:1] = [_markdown("first-screen", f"{title}\n\n{answer}"), *first, _markdown("opening", rest.strip())]
+    return {**notebook, "metadata": _without(notebook["metadata"]), "cells": [_tidy(cell) for cell in listed]}, names
+
+
+def _markdown(name: str, text: str) -> dict:
+    return {"cell_type": "markdown", "id": name[:64], "metadata": {}, "source": text}
+
+
+def _without(metadata: dict) -> dict:
+    return {key: value for key, value in metadata.items() if key not in ("papermill", "execution")}
+
+
+def _tidy(cell: dict) -> dict:
+    """Without what differs between two runs of the same notebook (times, ids of papermill), so that nothing is rebuilt for it."""
+    return {**cell, "metadata": _without(cell["metadata"])}
+
+
+def _with_the_parameters_used(cells: list[dict]) -> list[dict]:
+    """The cells, with one block of parameters instead of two: the declared lines, comments and all, each with the value that was used."""
+    injected = [cell for cell in cells if "injected-parameters" in cell["metadata"].get("tags", [])]
+    given = {name: ast.unparse(value) for cell in injected for name, value in _assigned("".join(cell["source"]))}
+    kept = []
+    for cell in cells:
+        if "parameters" in cell["metadata"].get("tags", []):
+            lines: list[str | None] = list("".join(cell["source"]).split("\n"))
+            for name, value in _assigned("".join(cell["source"])):
+                if name in given:
+                    first, last = value.lineno - 1, (value.end_lineno or value.lineno) - 1
+                    tail = str(lines[last]).encode()[value.end_col_offset :].decode()
+                    lines[first : last + 1] = [f"{name} = {given[name]}{tail}", *[None] * (last - first)]
+            cell = {**cell, "source": "\n".join(line for line in lines if line is not None)}
+        if cell not in injected:
+            kept.append(cell)
+    return kept
+
+
+def _assigned(source: str) -> list[tuple[str, ast.expr]]:
+    """The names that lines of Python assign to, each with its value."""
+    nodes = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+    return [(node.targets[0].id, node.value) for node in nodes if isinstance(node.targets[0], ast.Name)]
+
+
+def _fold(cell: dict) -> None:
+    """Fold a cell's code away, and its output too where that is the source of an experiment."""
+    tags = [tag for tag in cell["metadata"].get("tags", []) if tag not in FOLDS]
+    shown = "".join("".join(output.get("data", {}).get("text/markdown", "")) for output in cell.get("outputs", []))
+    fold = "hide-cell" if shown.startswith("```python") else "hide-input"
+    cell["metadata"] = {**cell["metadata"], "tags": [*tags, fold]}
+
+
+# --- the first screen -------------------------------------------------------------------------------------------------------------------
+
+
+def _answer(chapter: Chapter, answering: list[dict], judged: dict[str, dict]) -> str:
+    """Question, answer and the bar of verdicts, in Markdown."""
+    statements = {entry["id"]: entry["statement"] for entry in chapters.entries(chapter.name)}
+    lines = [f"- {MARKS[v['verdict']]} {statements[v['id']]} **{_upper(verdict_text(v))}.**" for v in answering]
+    counts = Counter(verdict["verdict"] for verdict in judged.values())
+    question = questions.question(chapter.name)
+    return "\n".join(
+        [
+            f"**{question}**\n" * bool(question),
+            *lines,
+            "",
+            raw(front.bar(counts)),
+            "",
+            f"Under the profile {code(chapter.profile)}; [how to read this](../intro.md).",
+        ]
+    )
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _profiles(chapter: Chapter, judged: dict[str, dict], beside: Sequence[Chapter]) -> str:
+    """Where the verdicts under other profiles differ from those of the page, in Markdown; nothing without other profiles."""
+    statements = {entry["id"]: entry["statement"] for entry in chapters.entries(chapter.name)}
+    text = []
+    for other in (one for one in beside if one.name == chapter.name):
+        theirs = {v["id"]: v for v in verdicts(other) if v["id"] in judged}
+        both = [name for name, v in theirs.items() if "not measured" not in (v["verdict"], judged[name]["verdict"])]
+        apart = [name for name in both if theirs[name]["verdict"] != judged[name]["verdict"]]
+        line = (
+            f"Of {len(both)} claims that both profiles judge, {code(other.profile)} and {code(chapter.profile)} agree on "
+            f"{len(both) - len(apart)}"
+        )
+        text += [f"**Beside the profile {code(other.profile)}.** {line}{'. They differ on these:' if apart else '.'}", ""]
+        if apart:
+            text += [f"| claim | {code(chapter.profile)} | {code(other.profile)} |", "|---|---|---|"]
+            text += [f"| {statements[name]} | {verdict_text(judged[name])} | {verdict_text(theirs[name])} |" for name in apart]
+            text.append("")
+    return "\n".join(text)
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------------------------
+
+
+def cell_figure(cell: dict) -> str | None:
+    """The name of the figure that a cell shows."""
+    return next((o["data"][FIGURE_MIME]["name"] for o in cell.get("outputs", []) if FIGURE_MIME in o.get("data", {})), None)
+
+
+def caption(cell: dict, claims: Sequence[dict] = (), judged: dict | None = None) -> str | None:
+    """Move the caption and alt text that `figures.show` left in a cell's output to where Jupyter Book reads them; the figure's name.
+
+    The caption begins with what was found: the finding, or where that is many numbers the verdicts on the figure's `claims`; the numbers
+    are then left in the cell's metadata, as ``numbers``.
+    """
+    shown = [o["data"] for o in cell.get("outputs", []) if FIGURE_MIME in o.get("data", {})]
+    if not shown:
+        return None
+    if len(shown) > 1:
+        raise InputError("a notebook cell shows two figures; give each a cell of its own, since caption and alt text belong to a cell.")
+    figure = shown[0].pop(FIGURE_MIME)
+    many = len(NUMBER.findall(figure["finding"])) > MANY
+    found = _found(claims, judged or {}) if many else figure["finding"]
+    cell["metadata"]["numbers"] = figure["finding"] if many else ""
+    cell["metadata"]["mystnb"] = {
+        "image": {"alt": figure["alt"], "width": "100%"},
+        "figure": {"name": figure["name"], "caption": " ".join(filter(None, (markdown(found), markdown(figure["what"]))))},
+    }
+    return figure["name"]
+
+
+def _found(claims: Sequence[dict], judged: dict[str, dict]) -> str:
+    """What the verdicts say of the claims that a figure is about."""
+    parts = [f"{claim['statement'].rstrip('.')}: {verdict_text(judged[claim['id']])}." for claim in claims if claim["id"] in judged]
+    more = f" And {len(parts) - 2} more below." if len(parts) > 2 else ""
+    return " ".join(parts[:2]) + more
+
+
+def _beside(chapter: Chapter, name: str, numbers: str) -> str:
+    """What stands below a figure: its data and pictures, the notebook and the experiment that made it, and the command for it."""
+    files = [f"{{download}}`{kind.upper()} <figures/{name}.{kind}>`" for kind in ("csv", "svg", "png")]
+    made_by = [sources.link(chapter, kind) for kind in sources.KINDS]
+    lines = [":::{container} nc-made", f"{' · '.join([*files, *made_by])}", "", f"```bash\n{command(chapter)}\n```", ":::"]
+    if numbers:
+        entries = [f"- {markdown(part)}" for part in numbers.rstrip(".").split("; ")]
+        lines += ["", ":::{dropdown} The numbers of this figure", *entries, ":::"]
+    return "\n".join(lines)
+
+
+def command(chapter: Chapter) -> str:
+    """What makes a chapter's figures again as they are on the page.
+
+    >>> command(Chapter("wide_networks", "laptop", {}, recorded=True))
+    'make figure-wide_networks PROFILE=laptop FROM=record  # without FROM=record it trains anew'
+    """
+    text = f"make figure-{chapter.name} PROFILE={chapter.profile}"
+    if chapter.recorded:
+        return f"{text} FROM=record  # without FROM=record it trains anew"
+    usual = _usual_seeds(chapter)
+    seeds = chapter.parameters.get("seeds", usual)
+    return text if seeds == usual else f"{text} SEEDS={seeds}"
+
+
+def _usual_seeds(chapter: Chapter) -> int | None:
+    from ncbook.publish.parameters import parameters
+
+    return parameters(chapter.name, chapter.profile, {}).get("seeds") if chapter.profile in chapters.profiles() else None
+
+
+def copy(chapter: Chapter, stage: Path) -> None:
+    """Lay the files that a chapter's page links to where its links find them: figures, and its sources where the book has no repository."""
+    for file in (chapter.folder / "figures").iterdir():
+        shutil.copy(file, stage / "chapters" / "figures")
+    sources.copy(chapter, stage / "chapters")

@@ -1,0 +1,56 @@
+"""Links to what a figure was made by: in the repository at a commit where ``_config.yml`` says where that is, else copies in the site."""
+
+import json
+import shutil
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from ncbook import paths
+from ncbook.publish import commits, notebooks
+from ncbook.publish.execute import Chapter
+
+KINDS = {"notebook": "Notebook", "experiment": "Experiment"}
+
+
+def link(chapter: Chapter, kind: str) -> str:
+    """A link in Markdown to a chapter's source notebook or to its experiment's code; nothing where it has none."""
+    path = _path(chapter.name, kind)
+    if not path.is_file():
+        return f"no {kind} module"
+    if base := repository():
+        return f"[{KINDS[kind]}]({base}/blob/{_commit(chapter)}/{path.relative_to(paths.root())})"
+    return f"{{download}}`{KINDS[kind]} <sources/{chapter.name}/{path.name}>`"
+
+
+def copy(chapter: Chapter, folder: Path) -> None:
+    """Lay copies of a chapter's sources in `folder`, where the links of a book without a repository find them."""
+    for path in (_path(chapter.name, kind) for kind in KINDS):
+        if path.is_file() and not repository():
+            (folder / "sources" / chapter.name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, folder / "sources" / chapter.name)
+
+
+def repository() -> str:
+    """The address of the repository that the book is made from, as ``_config.yml`` has it (``repository: {url: …}``); empty without."""
+    config = yaml.safe_load((paths.root() / "_config.yml").read_text(encoding="utf-8")) or {}
+    return str((config.get("repository") or {}).get("url") or "").rstrip("/")
+
+
+def _path(chapter: str, kind: str) -> Path:
+    return notebooks.notebook(chapter) if kind == "notebook" else paths.chapters() / chapter / "experiment.py"
+
+
+def _commit(chapter: Chapter) -> str:
+    """The commit of the record that a page shows, where the repository holds it; else that of the checkout."""
+    if chapter.recorded:
+        provenance = json.loads((paths.record(chapter.profile, chapter.name) / "provenance.json").read_text(encoding="utf-8"))
+        if commits.known(recorded := provenance.get("commit", "")):
+            return recorded
+    return _here()
+
+
+@cache
+def _here() -> str:
+    return commits.here()["commit"]
