@@ -74,15 +74,15 @@ def _tidy(cell: dict) -> dict:
 def _with_the_parameters_used(cells: list[dict]) -> list[dict]:
     """The cells, with one block of parameters instead of two: the declared lines, comments and all, each with the value that was used."""
     injected = [cell for cell in cells if "injected-parameters" in cell["metadata"].get("tags", [])]
-    given = {name: ast.unparse(value) for cell in injected for name, value in _assigned("".join(cell["source"]))}
+    given = {name: ast.unparse(node.value) for cell in injected for name, node in _assigned("".join(cell["source"]))}
     kept = []
     for cell in cells:
         if "parameters" in cell["metadata"].get("tags", []):
             lines: list[str | None] = list("".join(cell["source"]).split("\n"))
-            for name, value in _assigned("".join(cell["source"])):
+            for name, node in _assigned("".join(cell["source"])):
                 if name in given:
-                    first, last = value.lineno - 1, (value.end_lineno or value.lineno) - 1
-                    tail = str(lines[last]).encode()[value.end_col_offset :].decode()
+                    first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+                    tail = str(lines[last]).encode()[node.end_col_offset :].decode()
                     lines[first : last + 1] = [f"{name} = {given[name]}{tail}", *[None] * (last - first)]
             cell = {**cell, "source": "\n".join(line for line in lines if line is not None)}
         if cell not in injected:
@@ -90,10 +90,10 @@ def _with_the_parameters_used(cells: list[dict]) -> list[dict]:
     return kept
 
 
-def _assigned(source: str) -> list[tuple[str, ast.expr]]:
-    """The names that lines of Python assign to, each with its value."""
+def _assigned(source: str) -> list[tuple[str, ast.Assign]]:
+    """The names that lines of Python assign to, each with its assignment."""
     nodes = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
-    return [(node.targets[0].id, node.value) for node in nodes if isinstance(node.targets[0], ast.Name)]
+    return [(node.targets[0].id, node) for node in nodes if isinstance(node.targets[0], ast.Name)]
 
 
 def _fold(cell: dict) -> None:
