@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ncbook.metrics import ClassMoments, collapse_table
 
-invariance = settings(max_examples=25, deadline=None, derandomize=True, database=None)
+invariance = settings(max_examples=25)
 GEOMETRY = [
     "variance_ratio",
     "nc1",
