@@ -169,9 +169,8 @@ def test_runs_of_a_gpu_are_recorded_and_shown_where_there_is_none(copy, recorded
     assert "all 3 comparisons hold" in report  # digits that are the same need no other word for what made them
 
 
-def test_the_ledger_marks_other_profiles(copy):
-    from ncbook.publish.ledger import _marks
+def test_the_ledger_marks_other_profiles():
+    from ncbook.publish.ledger import _mark
 
-    others = [("laptop", "contradicted"), ("quick", "inconclusive")]
-    assert _marks({"verdict": "supported"}, others) == "; **laptop ✘**; quick ?"
-    assert _marks({"verdict": "inconclusive"}, others) == "; laptop ✘; quick ?"
+    assert _mark("supported", "laptop", "contradicted") == '<strong>laptop <span title="contradicted">✘</span></strong>'
+    assert _mark("inconclusive", "laptop", "contradicted") == 'laptop <span title="contradicted">✘</span>'
