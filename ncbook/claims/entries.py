@@ -6,12 +6,17 @@ never by hand. Its fields:
 - ``id``: short name, used in links
 - ``chapter``: the notebook that tests it
 - ``source``: key in references.bib
+- ``kind``: ``claim`` (the default); ``control``, a setting in which the answer to the claims that it is ``of`` must be the other one,
+  judged beside them; or ``check``, a test of our own code, as nothing that a network can do would make it fail. Claims alone are counted
 - ``statement``: the claim, in one sentence
+- ``guard``: in words, what a run must have reached, as otherwise the quantity is undefined (nan)
+- ``effect``: a value of the quantity that would make the claim clearly true; the ledger gives the power to see it
 - ``evidence``: how we know that the source says so: published (its abstract or text), second-hand (others say so), ours
 - ``table``: the chapter's table that it is computed from
 - ``quantity``: function in the chapter's ``quantities.py``: one unit's rows -> one number
 - ``measures``: that number in words
 - ``settings``: columns whose values are settings of their own, each judged; ``combine``: all must hold, or any one (Holm's correction)
+- ``reading``: columns that say how the same run was read, each with the value that is judged; the others are shown, and decide nothing
 - ``scale``: linear or log10: where the mean is taken and the interval computed
 - ``test``: greater, less or equivalent (within ``margin``) than the threshold
 - ``threshold``: fixed beforehand; ``why`` says where it comes from

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -15,12 +15,14 @@ from ncbook.escape import markdown
 from ncbook.renamed import moved_name
 
 ALLOWED = {
+    "kind": ("claim", "control", "check"),
     "evidence": ("published", "second-hand", "ours"),
     "scale": tuple(rule.SCALES),
     "test": ("greater", "less", "equivalent"),
     "combine": ("all", "any"),
 }
 
+KINDS = {"claim": "", "control": "*Control:* ", "check": "*Check of the code:* "}
 NO_PROFILE = ("by hand", "custom", "verify")  # what a table is called whose parameters are those of no profile
 
 
@@ -40,6 +42,11 @@ class Claim:
     threshold: float
     why: str
     figure: str
+    kind: str = "claim"
+    of: tuple[str, ...] = ()
+    guard: str = ""
+    effect: float | None = None
+    reading: dict[str, object] = field(default_factory=dict)
     scale: str = "linear"
     margin: float = 0.0
     settings: tuple[str, ...] = ()
@@ -49,14 +56,18 @@ class Claim:
     module: str = ""
 
     def __post_init__(self):
-        for field, known in ALLOWED.items():
-            if (value := getattr(self, field)) not in known:
-                raise unknown(field, value, known)
-        for field in ("threshold", "margin"):
-            if isinstance(value := getattr(self, field), bool) or not isinstance(value, int | float):
-                raise InputError(f"{field} must be a number, not {value!r}")
-        if self.scale == "log10" and self.threshold <= 0:
-            raise InputError(f"the threshold must be positive on the log scale, not {self.threshold:g}")
+        for name, known in ALLOWED.items():
+            if (value := getattr(self, name)) not in known:
+                raise unknown(name, value, known)
+        for name in ("threshold", "margin", *["effect"] * (self.effect is not None)):
+            if isinstance(value := getattr(self, name), bool) or not isinstance(value, int | float):
+                raise InputError(f"{name} must be a number, not {value!r}")
+            if self.scale == "log10" and value <= 0 and name != "margin":
+                raise InputError(f"the {name} must be positive on the log scale, not {value:g}")
+        if bool(self.of) != (self.kind == "control"):
+            raise InputError("a control names the claims that it is `of`, and nothing else does")
+        if not isinstance(self.reading, dict) or set(self.reading) & set(self.settings):
+            raise InputError("reading must give columns a value each, none of them among the settings")
         if self.test == "equivalent" and self.margin <= 0:
             raise InputError("the test 'equivalent' needs a margin above 0")
 
@@ -69,6 +80,8 @@ class Claim:
 def load(entries: list[dict], *, module: str) -> list[Claim]:
     """The claims of entries, in their order. What is wrong with an entry is an `InputError` that names the claim.
 
+    The claims that a control is `of` stand in the same entries.
+
     `module` is the name of the module that holds a chapter's quantities, with ``{chapter}`` in place of the chapter.
     """
     claims = []
@@ -77,14 +90,18 @@ def load(entries: list[dict], *, module: str) -> list[Claim]:
             claims.append(replace(_claim(entry, {c.id for c in claims}), module=module.format(chapter=entry["chapter"])))
         except InputError as error:
             raise InputError(f"claims.yml: claim {entry.get('id')}: {error}") from error
+    judged = {claim.id for claim in claims if claim.kind == "claim"}
+    for claim in claims:
+        if wrong := [name for name in claim.of if name not in judged]:
+            raise InputError(f"claims.yml: claim {claim.id}: {unknown('claim', wrong[0], judged)}")
     return claims
 
 
 def _claim(entry: dict, taken: set[str]) -> Claim:
-    for field in entry:
-        if field not in (known := {f.name for f in fields(Claim)} - {"module"}):
-            raise unknown("field", field, sorted(known))
-    if lacking := [f.name for f in fields(Claim) if f.default is MISSING and f.name not in entry]:
+    for name in entry:
+        if name not in (known := {f.name for f in fields(Claim)} - {"module"}):
+            raise unknown("field", name, sorted(known))
+    if lacking := [f.name for f in fields(Claim) if f.default is f.default_factory is MISSING and f.name not in entry]:
         raise InputError(f"it has no {', '.join(lacking)}")
     if entry["id"] in taken:
         raise InputError("the id is used twice")
@@ -112,15 +129,32 @@ class Verdict:
 
 
 def judge_claim(claim: Claim, table: pd.DataFrame, profile: str) -> Verdict:
-    """Judge one claim on a table of runs. Where the quantity is undefined for a seed its setting is not judged, and the reason says so."""
+    """Judge one claim on a table of runs. Where the quantity is undefined for a seed its setting is not judged, and the reason says so.
+
+    Of several readings of the same runs the declared one is judged; the others are parts with their ``reading``, which decide nothing.
+    """
     if claim.profiles and profile not in (*claim.profiles, *NO_PROFILE):
         return Verdict(claim, profile, rule.UNMEASURED, [], f"not tested in the profile {profile}")
-    for column in (*claim.settings, claim.unit):
+    for column in (*claim.settings, *claim.reading, claim.unit):
         if column not in table:
             raise unknown(f"column of the table {claim.table}", column, table.columns)
-    parts, judged, undefined = [], [], []
-    for setting, rows in table.groupby(list(claim.settings), dropna=False) if claim.settings else [((), table)]:
-        named = {column: _plain(value) for column, value in zip(claim.settings, setting, strict=True)}
+    declared = (table[list(claim.reading)] == pd.Series(dict(claim.reading))).all(axis=1)
+    judged, parts, undefined = _parts(claim, table[declared], list(claim.settings))
+    if not parts:
+        undefined = ["all runs"]
+    for reading, rows in table[~declared].groupby(list(claim.reading), dropna=False) if claim.reading else ():
+        named = {column: _plain(value) for column, value in zip(claim.reading, reading, strict=True)}
+        parts += [{**part, "reading": named} for part in _parts(claim, rows, list(claim.settings))[1]]
+    number = "positive number" if claim.scale == "log10" else "number"
+    reason = f"the quantity is no finite {number}, or there is one {claim.unit} only, in: {'; '.join(undefined)}" if undefined else ""
+    return Verdict(claim, profile, rule.combine(judged, claim.combine, undefined=len(undefined)), parts, reason)
+
+
+def _parts(claim: Claim, table: pd.DataFrame, settings: list[str]) -> tuple[list[rule.Part], list[dict], list[str]]:
+    """The settings of a claim: those that could be judged, all as dicts, and the names of those where the quantity is undefined."""
+    judged, parts, undefined = [], [], []
+    for setting, rows in table.groupby(settings, dropna=False) if settings else [((), table)][: len(table)]:
+        named = {column: _plain(value) for column, value in zip(settings, setting, strict=True)}
         values = [claim.compute(of_seed) for _, of_seed in rows.groupby(claim.unit)]
         defined = [v for v in values if np.isfinite(v) and (v > 0 or claim.scale != "log10")]
         if len(defined) < max(2, len(values)):
@@ -130,9 +164,7 @@ def judge_claim(claim: Claim, table: pd.DataFrame, profile: str) -> Verdict:
         part = rule.judge_part(values, test=claim.test, threshold=claim.threshold, margin=claim.margin, scale=claim.scale)
         judged.append(part)
         parts.append({"setting": named, "verdict": rule.combine([part], "all"), **asdict(part)})
-    number = "positive number" if claim.scale == "log10" else "number"
-    reason = f"the quantity is no finite {number}, or there is one {claim.unit} only, in: {'; '.join(undefined)}" if undefined else ""
-    return Verdict(claim, profile, rule.combine(judged, claim.combine, undefined=len(undefined)), parts, reason)
+    return judged, parts, undefined
 
 
 def _plain(value):
@@ -151,7 +183,9 @@ class Verdicts(list):
             for i, part in enumerate(v.parts or [{}]):
                 since = f" **Changed since the record: {markdown(self.changed[v.claim.id])}.**" if v.claim.id in self.changed else ""
                 first = (
-                    (f"[{v.claim.statement}](#claim-{v.claim.id}){since}", f"**{MARKS[v.verdict]} {v.verdict}**") if i == 0 else ("", "")
+                    (f"{KINDS[v.claim.kind]}[{v.claim.statement}](#claim-{v.claim.id}){since}", f"**{MARKS[v.verdict]} {v.verdict}**")
+                    if i == 0
+                    else ("", "")
                 )
                 rest = markdown(setting_text(part)), estimate_text(part) or markdown(v.reason), test_text(asdict(v.claim))
                 rows.append("| " + " | ".join((*first, *rest)) + " |")

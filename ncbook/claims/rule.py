@@ -52,32 +52,37 @@ def judge_part(values, *, test: str, threshold: float, margin: float = 0.0, scal
     """
     if scale not in SCALES:
         raise unknown("scale", scale, SCALES)
-    if test not in ("greater", "less", "equivalent"):
-        raise unknown("test", test, ["greater", "less", "equivalent"])
     forward, back = SCALES[scale]
     values = np.asarray(values, dtype=float)
     if scale == "log10" and (values <= 0).any():
         raise InputError(f"a claim on the log scale needs positive values, not {values.min():g}.")
-    x, mark = forward(values), float(forward(threshold))
+    x = forward(values)
+    p_for, p_against = p_values(x, test=test, mark=float(forward(threshold)), margin=margin)
     mean, low, high = student_interval(x)
+    return Part(len(values), float(back(mean)), float(back(low)), float(back(high)), float(p_for), float(p_against))
+
+
+def p_values(x: np.ndarray, *, test: str, mark: float, margin: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """One-sided p-values of a test and of its opposite (small: it holds) on the values `x` (..., n); both (...)."""
     if test == "greater":
-        p_for, p_against = _p_above(x, mark), _p_above(-x, -mark)
-    elif test == "less":
-        p_for, p_against = _p_above(-x, -mark), _p_above(x, mark)
-    else:  # two one-sided tests each way: inside both bounds, or outside one of them
-        p_for = max(_p_above(x, mark - margin), _p_above(-x, -(mark + margin)))
-        p_against = min(1.0, 2 * min(_p_above(x, mark + margin), _p_above(-x, -(mark - margin))))
-    return Part(len(values), float(back(mean)), float(back(low)), float(back(high)), p_for, p_against)
+        return _p_above(x, mark), _p_above(-x, -mark)
+    if test == "less":
+        return _p_above(-x, -mark), _p_above(x, mark)
+    if test == "equivalent":  # two one-sided tests each way: inside both bounds, or outside one of them
+        inside = np.maximum(_p_above(x, mark - margin), _p_above(-x, -(mark + margin)))
+        return inside, np.minimum(1.0, 2 * np.minimum(_p_above(x, mark + margin), _p_above(-x, -(mark - margin))))
+    raise unknown("test", test, ["greater", "less", "equivalent"])
 
 
-def _p_above(x: np.ndarray, mark: float) -> float:
+def _p_above(x: np.ndarray, mark: float) -> np.ndarray:
     """One-sided p-value of "the mean of x is above mark"; values that do not vary, but for rounding, decide by their sign alone."""
-    error = x.std(ddof=1) / np.sqrt(len(x))
-    gap = x.mean() - mark
-    rounding = 1e-13 * max(abs(mark), np.abs(x).max())
-    if error <= rounding:
-        return 0.5 if abs(gap) <= rounding else float(gap < 0)
-    return float(special.stdtr(len(x) - 1, -gap / error))
+    n = x.shape[-1]
+    error = x.std(-1, ddof=1) / np.sqrt(n)
+    gap = x.mean(-1) - mark
+    rounding = 1e-13 * np.maximum(abs(mark), np.abs(x).max(-1))
+    fixed = error <= rounding
+    by_sign = np.where(np.abs(gap) <= rounding, 0.5, gap < 0)
+    return np.where(fixed, by_sign, special.stdtr(n - 1, -gap / np.where(fixed, 1.0, error)))
 
 
 def combine(parts: list[Part], how: str, *, undefined: int = 0) -> str:
@@ -95,10 +100,16 @@ def combine(parts: list[Part], how: str, *, undefined: int = 0) -> str:
     fewest = min(p.n for p in parts)
     if fewest < LEAST:
         return EXPLORATORY if fewest >= 3 else UNMEASURED
-    alpha = (1 - LEVEL) / 2
-    p_for, p_against = [p.p_for for p in parts], [p.p_against for p in parts]
-    if how == "all":
-        holds, fails = max(p_for) <= alpha, min(p_against) <= alpha / len(parts)
-    else:
-        holds, fails = min(p_for) <= alpha / (len(parts) + undefined), max(p_against) <= alpha and not undefined
+    p_for, p_against = (np.array([getattr(p, side) for p in parts]) for side in ("p_for", "p_against"))
+    holds, fails = outcome(p_for, p_against, how, undefined=undefined)
     return SUPPORTED if holds else CONTRADICTED if fails else INCONCLUSIVE
+
+
+def outcome(p_for: np.ndarray, p_against: np.ndarray, how: str, *, undefined: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Whether claims hold and whether they fail, from the p-values of their settings (..., settings); both (...), never both true."""
+    alpha, tries = (1 - LEVEL) / 2, p_for.shape[-1]
+    if how == "all":
+        holds, fails = p_for.max(-1) <= alpha, p_against.min(-1) <= alpha / tries
+    else:
+        holds, fails = p_for.min(-1) <= alpha / (tries + undefined), (p_against.max(-1) <= alpha) & (not undefined)
+    return holds, fails & ~holds

@@ -22,20 +22,44 @@ def setting_text(part: dict) -> str:
     >>> setting_text({"setting": {"dataset": "mnist", "dimension": 2, "normalised": True}})
     'MNIST, d = 2, features of length 1'
     """
-    return ", ".join(setting(column, value) for column, value in part.get("setting", {}).items()) or "all runs"
+    named = {**part.get("setting", {}), **part.get("reading", {})}
+    return ", ".join(setting(column, value) for column, value in named.items()) or "all runs"
+
+
+def share_text(verdict: dict) -> str:
+    """Of a claim that was judged in several settings, how many of these support it by themselves; nothing where there was one.
+
+    >>> share_text({"parts": [{"verdict": "supported"}, {"verdict": "inconclusive"}, {"n": 0}]})  # the third could not be measured
+    '1 of 2 settings supports it'
+    """
+    each = by_setting(verdict)
+    support = each.count("supported")
+    return f"{support} of {len(each)} settings support{'s' * (support == 1)} it" if len(each) > 1 else ""
+
+
+def by_setting(verdict: dict) -> list[str]:
+    """The verdicts of a claim's settings, each by itself; one that could not be measured has none."""
+    return [part["verdict"] for part in verdict["parts"] if "verdict" in part and "reading" not in part]
+
+
+def readings_text(verdict: dict) -> str:
+    """Of a claim whose runs can be read in other ways than the declared one, in how many of these it is supported; nothing without.
+
+    >>> readings_text({"parts": [{"verdict": "supported"}, {"verdict": "supported", "reading": {"activation": "pre"}}]})
+    'read otherwise, 1 of 1'
+    """
+    others = [part.get("verdict") for part in verdict["parts"] if "reading" in part]
+    return f"read otherwise, {others.count('supported')} of {len(others)}" if others else ""
 
 
 def verdict_text(verdict: dict) -> str:
-    """A verdict, and where several settings were judged and it is not supported in all of them, how many support it.
+    """A verdict, and how many of the settings support the claim, unless it is supported in all of them.
 
     >>> verdict_text({"verdict": "contradicted", "parts": [{"verdict": "supported"}] * 16 + [{"verdict": "contradicted"}] * 4})
     'contradicted: 16 of 20 settings support it'
     """
-    parts = verdict["parts"]
-    support = sum(part.get("verdict") == "supported" for part in parts)
-    if len(parts) < 2 or (support == len(parts) and verdict["verdict"] == "supported"):
-        return verdict["verdict"]
-    return f"{verdict['verdict']}: {support} of {len(parts)} settings support{'s' * (support == 1)} it"
+    share = "" if {verdict["verdict"], *by_setting(verdict)} == {"supported"} else share_text(verdict)
+    return f"{verdict['verdict']}: {share}" if share else verdict["verdict"]
 
 
 def estimate_text(part: dict) -> str:

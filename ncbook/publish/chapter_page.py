@@ -111,7 +111,7 @@ def _answer(chapter: Chapter, answering: list[dict], judged: dict[str, dict]) ->
     """Question, answer and the bar of verdicts, in Markdown."""
     statements = {entry["id"]: entry["statement"] for entry in chapters.entries(chapter.name)}
     lines = [f"- {MARKS[v['verdict']]} {statements[v['id']]} **{_upper(verdict_text(v))}.**" for v in answering]
-    counts = Counter(verdict["verdict"] for verdict in judged.values())
+    counts = Counter(judged[entry["id"]]["verdict"] for entry in _claims(chapter) if entry["id"] in judged)
     question = questions.question(chapter.name)
     return "\n".join(
         [
@@ -125,16 +125,21 @@ def _answer(chapter: Chapter, answering: list[dict], judged: dict[str, dict]) ->
     )
 
 
+def _claims(chapter: Chapter) -> list[dict]:
+    """The entries that are counted: neither controls nor checks."""
+    return [entry for entry in chapters.entries(chapter.name) if entry.get("kind", "claim") == "claim"]
+
+
 def _upper(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
 def _profiles(chapter: Chapter, judged: dict[str, dict], beside: Sequence[Chapter]) -> str:
     """Where the verdicts under other profiles differ from those of the page, in Markdown; nothing without other profiles."""
-    statements = {entry["id"]: entry["statement"] for entry in chapters.entries(chapter.name)}
+    statements = {entry["id"]: entry["statement"] for entry in _claims(chapter)}
     text = []
     for other in (one for one in beside if one.name == chapter.name):
-        theirs = {v["id"]: v for v in verdicts(other) if v["id"] in judged}
+        theirs = {v["id"]: v for v in verdicts(other) if v["id"] in judged and v["id"] in statements}
         both = [name for name, v in theirs.items() if "not measured" not in (v["verdict"], judged[name]["verdict"])]
         apart = [name for name in both if theirs[name]["verdict"] != judged[name]["verdict"]]
         line = (

@@ -7,11 +7,11 @@ from pathlib import Path
 import yaml
 
 from ncbook import chapters, paths
-from ncbook.claims.text import MARKS
+from ncbook.claims.text import MARKS, share_text
 from ncbook.escape import markdown
 from ncbook.publish import notebooks, questions, trust
 from ncbook.publish.execute import Chapter
-from ncbook.publish.ledger import Judged, counts_text, judged, raw, share_text, shown
+from ncbook.publish.ledger import Judged, counted, counts_text, judged, raw, shown
 from ncbook.version import __version__
 
 MEANING = {
@@ -61,13 +61,13 @@ def _figure(chapter: Chapter) -> str | None:
 
 
 def _score(found: list[Judged]) -> str:
-    counts = Counter(one.word for one in found)
+    counts = counted(found)
     boxes = [
         f'<li class="nc-{word.replace(" ", "-")}"><b>{counts[word]}</b> <span>{MARKS[word]} {word}</span><small>{meaning}</small></li>'
         for word, meaning in MEANING.items()
         if counts[word] or word != "exploratory"
     ]
-    first = f"<li><b>{len(found)}</b> <span>claims</span><small>each written before it was tested</small></li>"
+    first = f"<li><b>{counts.total()}</b> <span>claims</span><small>each written before it was tested</small></li>"
     return f'<ul class="nc-score">{first}{"".join(boxes)}</ul>'
 
 
@@ -86,7 +86,7 @@ def _scale(requested: Sequence[Chapter]) -> str:
 def _card(chapter: Chapter, found: list[Judged], picture: str | None) -> str:
     title = shown(notebooks.title(chapter.name))
     question = shown(questions.question(chapter.name))
-    counts = Counter(one.word for one in found)
+    counts = counted(found)
     by_id = {one.claim["id"]: one for one in found}
     answers = "".join(_answer(by_id[entry["id"]]) for entry in questions.answering(chapter.name) if entry["id"] in by_id)
     size = f'width="{THUMBNAIL[0]}" height="{THUMBNAIL[1]}"'

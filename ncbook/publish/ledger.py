@@ -7,16 +7,23 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from ncbook import paths
 from ncbook.chapters import entries
-from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text
+from ncbook.claims.power import Power, power
+from ncbook.claims.rule import CONTRADICTED, INCONCLUSIVE, SUPPORTED
+from ncbook.claims.text import MARKS, by_setting, estimate_text, readings_text, setting_text, share_text, test_text
 from ncbook.escape import code, markdown
 from ncbook.publish import notebooks
 from ncbook.publish.execute import Chapter, verdicts
 
-FALSE_RATE = 0.025  # one-sided: how often the rule calls a claim on its threshold supported
+FALSE_RATE = 0.025  # one-sided: how often the rule calls a claim on its threshold supported, and how often contradicted
+KINDS = {  # what stands before the entries of each kind
+    "claim": "",
+    "control": "\n---\n\n**Controls**: settings in which the answer must be the other one, or the instrument is at fault.\n\n",
+    "check": "\n---\n\n**Checks of the code**: nothing that a network can do would make them fail, so that they are not counted.\n\n",
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,11 @@ class Judged:
     @property
     def word(self) -> str:
         return self.verdict["verdict"]
+
+    @property
+    def kind(self) -> str:
+        """``claim``, ``control`` or ``check``; claims alone are counted."""
+        return self.claim.get("kind", "claim")
 
 
 def claim_ids(names) -> list[str]:
@@ -55,17 +67,26 @@ def judged(requested: Sequence[Chapter], beside: Sequence[Chapter] = ()) -> list
     return found
 
 
+def counted(found: Sequence[Judged]) -> Counter:
+    """How often each verdict was passed on a claim; controls and checks are not claims."""
+    return Counter(one.word for one in found if one.kind == "claim")
+
+
 def pages(requested: Sequence[Chapter], beside: Sequence[Chapter] = ()) -> dict[str, str]:
     """The generated Markdown by name: ``ledger``, a table of one row a claim, then every claim in full, folded by chapter."""
     found = judged(requested, beside)
-    text = raw(_table(found)) if found else ""
+    text = raw(_table([one for one in found if one.kind == "claim"])) if found else ""
     for chapter in requested:
         of_chapter = [one for one in found if one.chapter == chapter]
         if of_chapter:
-            counts = counts_text(Counter(one.word for one in of_chapter))
+            counts = counts_text(counted(of_chapter))
             text += f"\n:::::{{dropdown}} {markdown(notebooks.title(chapter.name))}: {counts}\n:animate: fade-in\n\n"
-            text += f"[To the chapter](chapters/{chapter.name}).\n\n" + "\n".join(map(_full, of_chapter)) + "\n:::::\n"
-    return {"ledger": text + _chance(len(found))}
+            text += f"[To the chapter](chapters/{chapter.name}).\n\n"
+            for kind, heading in KINDS.items():
+                if listed := [_full(one, of_chapter) for one in of_chapter if one.kind == kind]:
+                    text += heading + "\n".join(listed)
+            text += "\n:::::\n"
+    return {"ledger": text + _chance([one for one in found if one.kind == "claim"])}
 
 
 def tables(requested: Sequence[Chapter], beside: Sequence[Chapter] = ()) -> dict[str, str]:
@@ -77,16 +98,19 @@ def tables(requested: Sequence[Chapter], beside: Sequence[Chapter] = ()) -> dict
                 "id": one.claim["id"],
                 "chapter": one.chapter.name,
                 "profile": one.chapter.profile,
+                "kind": one.kind,
+                "control_of": list(one.claim.get("of", [])),
                 **{field: one.claim[field] for field in ("statement", "source", "evidence", "figure")},
                 "test": test_text(one.claim),
                 "verdict": one.word,
                 "reason": one.verdict["reason"],
+                "power": asdict(found) if (found := _power(one)) else None,
                 "other_profiles": dict(one.others),
                 "settings": [{key: _finite(value) for key, value in part.items()} for part in one.verdict["parts"]],
             }
         )
     fields = ["estimate", "low", "high", "n", "undefined"]
-    whole = ["id", "chapter", "profile", "statement", "source", "evidence", "figure", "test", "verdict", "reason"]
+    whole = ["id", "chapter", "profile", "kind", "statement", "source", "evidence", "figure", "test", "verdict", "reason"]
     sheet = io.StringIO()
     rows = csv.writer(sheet, lineterminator="\n")
     rows.writerow([*whole, "setting", "verdict_of_setting", *fields])
@@ -108,21 +132,6 @@ def counts_text(counts: Counter) -> str:
     '3 supported, 1 contradicted'
     """
     return ", ".join(f"{counts[word]} {word}" for word in MARKS if counts[word])
-
-
-def share_text(verdict: dict) -> str:
-    """Of a claim that was judged in several settings, how many of these support it by themselves; nothing where there was one.
-
-    >>> share_text({"parts": [{"verdict": "supported"}, {"verdict": "inconclusive"}]})
-    '1 of 2 settings supports it'
-    """
-    alone = _alone(verdict)
-    support = alone.count("supported")
-    return f"{support} of {len(alone)} settings support{'s' * (support == 1)} it" if len(alone) > 1 else ""
-
-
-def _alone(verdict: dict) -> list[str]:
-    return [part["verdict"] for part in verdict["parts"] if "verdict" in part]  # a setting that could not be measured has none
 
 
 def raw(text: str) -> str:
@@ -150,14 +159,14 @@ def _table(found: list[Judged]) -> str:
     titles = {one.chapter.name: notebooks.title(one.chapter.name) for one in found}
     sources = _sources()
     body = "\n".join(_row(one, titles[one.chapter.name], sources.get(one.claim["source"], one.claim["source"])) for one in found)
-    caption = f"<caption>{len(found)} claims: {counts_text(Counter(one.word for one in found))}</caption>"
+    caption = f"<caption>{len(found)} claims: {counts_text(counted(found))}</caption>"
     return f'<table class="nc-claims">{caption}<thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>'
 
 
 def _row(one: Judged, title: str, source: str) -> str:
-    parts, alone = one.verdict["parts"], _alone(one.verdict)
-    share = alone.count("supported") / len(alone) if len(alone) > 1 else ""
-    decided = f"{alone.count('supported')} of {len(alone)} settings" if share != "" else estimate_text(parts[0]) if parts else ""
+    parts, each = one.verdict["parts"], by_setting(one.verdict)
+    share = each.count("supported") / len(each) if len(each) > 1 else ""
+    decided = f"{each.count('supported')} of {len(each)} settings" if share != "" else estimate_text(parts[0]) if parts else ""
     cells = [
         f'<td><a href="#claim-{shown(one.claim["id"])}">{shown(one.claim["statement"])}</a></td>',
         f'<td><span class="nc-verdict nc-{one.word.replace(" ", "-")}">{MARKS[one.word]} {shown(one.word)}</span></td>',
@@ -192,9 +201,9 @@ def _mark(word: str, profile: str, other: str) -> str:
     return f"<strong>{mark}</strong>" if {word, other} == {"supported", "contradicted"} else mark
 
 
-def _full(one: Judged) -> str:
+def _full(one: Judged, of_chapter: Sequence[Judged]) -> str:
     claim, verdict = one.claim, one.verdict
-    share = share_text(verdict)
+    share = "; ".join(filter(None, (share_text(verdict), readings_text(verdict))))
     lines = [
         f"(claim-{claim['id']})=",
         f"**{MARKS[one.word]} {claim['statement']}** [#](#claim-{claim['id']})",
@@ -210,6 +219,7 @@ def _full(one: Judged) -> str:
         "",
         f"*Why this threshold:* {claim['why']}",
         "",
+        *(line for line in (_guard(claim), _controls(one, of_chapter), _power_text(one)) if line),
     ]
     if verdict.get("changed"):
         lines += [f"**Changed since the record:** {verdict['changed']}.", ""]
@@ -225,8 +235,44 @@ def _full(one: Judged) -> str:
     return "\n".join(lines)
 
 
-def _chance(count: int) -> str:
+def _guard(claim: dict) -> str:
+    return f"*Undefined unless:* {claim['guard']}\n" if claim.get("guard") else ""
+
+
+def _controls(one: Judged, of_chapter: Sequence[Judged]) -> str:
+    """The controls of a claim with their verdicts, or the claims that a control is of."""
+    if one.kind == "control":
+        return "*Control of:* " + ", ".join(f"[{name}](#claim-{name})" for name in one.claim["of"]) + ".\n"
+    controls = [other for other in of_chapter if one.claim["id"] in other.claim.get("of", [])]
+    said = [
+        f"[{other.claim['statement']}](#claim-{other.claim['id']}) {MARKS[other.word]} {other.word}"
+        + ("" if other.word == "supported" else ", **so that the verdict above is not to be relied on**")
+        for other in controls
+    ]
+    return f"*Control{'s' * (len(said) > 1)}:* " + "; ".join(said) + ".\n" if said else ""
+
+
+def _power(one: Judged) -> Power | None:
+    return power(one.claim, [part for part in one.verdict["parts"] if "reading" not in part])
+
+
+def _power_text(one: Judged) -> str:
+    """What the rule can tell about a claim with the seeds and the noise that it has."""
+    if (found := _power(one)) is None:
+        return ""
     return (
-        f"\n## How many of these could be luck\n\nThe ledger holds {count} claims. If every one of them were false and lay exactly on its "
-        f"threshold, the rule would still call about {FALSE_RATE * count:.2f} of them supported.\n"
+        f"*Power:* with the seeds and the noise of this run, a claim that is true with {found.effect:g} in every setting is called "
+        f"supported in {found.power:.0%} of repetitions. One on its threshold is called supported in {found.false_support:.1%} and "
+        f"contradicted in {found.false_contradiction:.1%} (simulated with the rule).\n"
+    )
+
+
+def _chance(found: Sequence[Judged]) -> str:
+    """How many of the claims that were judged the rule could get wrong, either way."""
+    decided = [one for one in found if one.word in (SUPPORTED, CONTRADICTED, INCONCLUSIVE)]
+    wrong = f"at most about {FALSE_RATE * len(decided):.1f}"
+    return (
+        f"\n## How many of these could be luck\n\n{len(decided)} claims were judged. If every one of them were false and lay exactly on "
+        f"its threshold, the rule would call {wrong} of them supported; if every one were true, and as near to it, it would call {wrong} "
+        "contradicted. What it cannot see is a quantity that is wrong on average: that is what the controls are for.\n"
     )

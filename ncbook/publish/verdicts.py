@@ -13,7 +13,22 @@ from ncbook.runs.code import module_code
 from ncbook.runs.digest import digest
 
 # the fields of a claim that decide what is judged; the others say why and where it is shown
-DECIDE = ["statement", "table", "quantity", "scale", "test", "threshold", "margin", "settings", "combine", "unit", "profiles"]
+DECIDE = [
+    "kind",
+    "of",
+    "reading",
+    "statement",
+    "table",
+    "quantity",
+    "scale",
+    "test",
+    "threshold",
+    "margin",
+    "settings",
+    "combine",
+    "unit",
+    "profiles",
+]
 EQUAL = 1e-9  # of a number: an interval's last digits depend on the processor
 
 

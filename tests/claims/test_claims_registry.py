@@ -14,7 +14,7 @@ import yaml
 from ncbook import chapters
 from ncbook.claims import registry, rule
 from ncbook.claims.registry import Claim, judge_claim
-from ncbook.claims.text import estimate_text, setting_text, test_text
+from ncbook.claims.text import by_setting, estimate_text, readings_text, setting_text, test_text
 from ncbook.errors import InputError
 from ncbook.publish import notebooks
 from ncbook.publish.judge import judge
@@ -97,6 +97,14 @@ def written(tmp_path, monkeypatch, content, chapter=ENTRY["chapter"]) -> None:
         ({"threshold": True}, "claim one: threshold must be a number, not True"),
         ({"scale": "log10", "threshold": 0}, "claim one: the threshold must be positive on the log scale, not 0"),
         ({"test": "equivalent"}, "claim one: the test 'equivalent' needs a margin above 0"),
+        ({"kind": "chek"}, "claim one: unknown kind 'chek'; did you mean 'check'"),
+        ({"kind": "control"}, "claim one: a control names the claims that it is `of`, and nothing else does"),
+        ({"of": ["one"]}, "claim one: a control names the claims that it is `of`, and nothing else does"),
+        ({"kind": "control", "of": ["one"]}, "claim one: unknown claim 'one'"),
+        ({"effect": "0.1"}, "claim one: effect must be a number, not '0.1'"),
+        ({"effect": 0, "scale": "log10"}, "claim one: the effect must be positive on the log scale, not 0"),
+        ({"reading": ["pre"]}, "claim one: reading must give columns a value each, none of them among the settings"),
+        ({"reading": {"loss": "squared"}, "settings": ["loss"]}, "claim one: reading must give columns a value each"),
     ],
 )
 def test_a_wrong_entry_is_one_sentence(tmp_path, monkeypatch, change, message):
@@ -304,3 +312,41 @@ def test_judge_leaves_the_verdicts_for_the_ledger(tmp_path, monkeypatch):
 def test_the_words_of_a_test():
     assert test_text({"test": "equivalent", "threshold": 1, "margin": 0.5}) == "equal to 1 ± 0.5"
     assert set(rule.SCALES) == {"linear", "log10"}
+
+
+# --- readings, controls, power --------------------------------------------------------------------------------------------------------
+
+
+def read_in_two_ways(first: list[float], second: list[float]) -> pd.DataFrame:
+    """Values of five seeds, read in two ways."""
+    ways = [pd.DataFrame({"seed": range(5), "way": way, "value": values}) for way, values in (("one", first), ("other", second))]
+    return pd.concat(ways, ignore_index=True)
+
+
+@pytest.fixture
+def of_a_reading(monkeypatch):
+    monkeypatch.setattr(registry, "_quantity", lambda claim: lambda rows: rows["value"].item())
+    return registry.load([{**ENTRY, "test": "greater", "threshold": 0, "reading": {"way": "one"}}], module="none")[0]
+
+
+def test_the_declared_reading_is_judged_and_the_others_are_shown(of_a_reading):
+    up, down = [1.0, 1.1, 0.9, 1.0, 1.05], [-1.0, -1.1, -0.9, -1.0, -1.05]
+    verdict = judge_claim(of_a_reading, read_in_two_ways(up, down), "quick")
+    assert verdict.verdict == "supported" and [part["verdict"] for part in verdict.parts] == ["supported", "contradicted"]
+    assert [part.get("reading") for part in verdict.parts] == [None, {"way": "other"}]
+    whole = {"verdict": verdict.verdict, "parts": verdict.parts}
+    assert by_setting(whole) == ["supported"] and readings_text(whole) == "read otherwise, 0 of 1"
+    assert setting_text(verdict.parts[1]) == "other"
+    assert judge_claim(of_a_reading, read_in_two_ways(down, up), "quick").verdict == "contradicted"
+
+
+def test_a_table_without_the_declared_reading_is_not_measured(of_a_reading):
+    table = read_in_two_ways([1.0] * 5, [2.0] * 5)
+    verdict = judge_claim(of_a_reading, table[table["way"] == "other"], "quick")
+    assert verdict.verdict == "not measured" and "all runs" in verdict.reason
+
+
+def test_every_control_and_check_is_marked_where_it_is_shown():
+    for kind, mark in (("claim", "[It"), ("control", "*Control:* ["), ("check", "*Check of the code:* [")):
+        claim = Claim(**{**ENTRY, "kind": kind, "of": ("two",) * (kind == "control")})
+        assert mark in registry.Verdicts([registry.Verdict(claim, "quick", "supported", [])])._repr_markdown_()

@@ -9,6 +9,7 @@ import pytest
 from checkouts import BOOK
 
 from ncbook import chapters, paths
+from ncbook.claims.text import MARKS
 from ncbook.errors import InputError
 from ncbook.publish import front, ledger, questions
 from ncbook.publish.execute import Chapter
@@ -175,3 +176,49 @@ def test_the_sources_hold_no_result():
         text = (BOOK / "book" / page).read_text()
         for line in text.splitlines():
             assert not re.search(r"\d+ (of|out of) \d+|\d+ claims|(supported|contradicted|inconclusive)\W+\d|20\d\d-\d\d", line), line
+
+
+# --- controls and checks --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kinds(book, monkeypatch):
+    """A claim, its control and a check, with the words given."""
+    real = chapters.entries(CHAPTER)
+    listed = [
+        {**real[0], "id": "a-claim", "effect": 0.05, "guard": "it went on for long."},
+        {**real[1], "id": "its-control", "kind": "control", "of": ["a-claim"], "statement": "Elsewhere it is not so."},
+        {**real[2], "id": "a-check", "kind": "check"},
+    ]
+    monkeypatch.setattr(chapters, "entries", lambda chapter=None: listed)
+    monkeypatch.setattr(ledger, "entries", lambda chapter=None: listed)
+    monkeypatch.setattr(questions, "answering", lambda chapter: listed[:1])
+    return book
+
+
+def test_claims_alone_are_counted(kinds):
+    chapter = kinds(["supported", "contradicted", "contradicted"], [part("supported")])
+    pages = front.pages([chapter], {})
+    assert "1 claims" in words(pages["score"]) and "0 ✘ contradicted" in words(pages["score"]) and "1 ✔ supported" in words(pages["score"])
+    assert "1 claims: 1 supported" in words(pages["cards"])
+    text = ledger.pages([chapter])["ledger"]
+    assert "1 claims: 1 supported" in words(text) and "1 claims were judged" in text and text.count("<tr data-verdict") == 1
+    assert all(f"(claim-{name})=" in text for name in ("a-claim", "its-control", "a-check"))  # what the chapter links to
+    listed = json.loads(ledger.tables([chapter])["claims.json"])
+    assert [(one["kind"], one["control_of"]) for one in listed] == [("claim", []), ("control", ["a-claim"]), ("check", [])]
+
+
+@pytest.mark.parametrize("word", ["supported", "contradicted", "inconclusive", "not measured"])
+def test_a_control_that_is_not_as_it_must_be_is_said_beside_the_claim(kinds, word):
+    text = ledger.pages([kinds(["supported", word, "supported"], [part("supported")])])["ledger"]
+    assert f"[Elsewhere it is not so.](#claim-its-control) {MARKS[word]} {word}" in text
+    assert ("not to be relied on" in text) == (word != "supported")
+    assert "*Control of:* [a-claim](#claim-a-claim)." in text
+
+
+def test_the_ledger_gives_guard_and_power_of_a_claim_that_states_an_effect(kinds):
+    chapter = kinds(["supported", "supported", "supported"], [part("supported")])
+    text = ledger.pages([chapter])["ledger"]
+    assert "*Undefined unless:* it went on for long." in text
+    assert text.count("*Power:*") == 1 and re.search(r"true with 0\.05 in every setting is called supported in \d+% of repetitions", text)
+    assert 0 < json.loads(ledger.tables([chapter])["claims.json"])[0]["power"]["false_support"] < 0.05
