@@ -17,6 +17,7 @@ import yaml
 
 import ncbook.chapters
 from ncbook import chapters, paths
+from ncbook.claims import rule
 from ncbook.errors import InputError
 from ncbook.publish import new_chapter, notebooks
 from ncbook.publish.parameters import parameters
@@ -188,6 +189,31 @@ def test_claims_name_what_there_is(chapter):
         assert set(claim.profiles) <= {"quick", *profiles_of(chapter)}, claim.id
         for field in ("statement", "measures", "why"):
             assert getattr(claim, field).strip(), (claim.id, field)
+
+
+OF_OLD = {  # chapters whose claims are being written anew
+    "train_test_collapse",
+    "transfer_degradation",
+    "cascading_collapse",
+    "symmetric_generalization",
+    "nonconservative_generalization",
+    "rank_robustness",
+    "wide_networks",
+}
+
+
+@pytest.mark.parametrize("chapter", [chapter for chapter in CHAPTERS if chapter not in OF_OLD])
+def test_every_claim_has_a_control_and_an_effect_on_its_own_side(chapter):
+    """So that it can be judged the other way, and that its power is known."""
+    controlled = {name for claim in claims_of(chapter) for name in claim.of}
+    for claim in claims_of(chapter):
+        if claim.kind == "claim":
+            assert claim.id in controlled, claim.id
+        if claim.kind != "check":
+            assert claim.effect is not None, claim.id
+            forward, _ = rule.SCALES[claim.scale]
+            aside = forward(claim.effect) - forward(claim.threshold)
+            assert {"greater": aside > 0, "less": aside < 0, "equivalent": abs(aside) < max(claim.margin, 1e-9)}[claim.test], claim.id
 
 
 @every_chapter

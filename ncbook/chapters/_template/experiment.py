@@ -31,4 +31,9 @@ def grid(**parameters) -> list[dict]:
     return expand(experiment, parameters, over=["dataset", "model"])
 
 
-TABLES = {"collapse": (experiment, grid)}  # the tables that the chapter is made of
+def controls(**parameters) -> list[dict]:
+    """The same networks, which do not learn."""
+    return grid(**{**parameters, "learning_rate": 0.0})
+
+
+TABLES = {"collapse": (experiment, grid), "controls": (experiment, controls)}  # the tables that the chapter is made of

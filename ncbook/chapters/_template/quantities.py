@@ -2,8 +2,19 @@
 
 import pandas as pd
 
+NAN = float("nan")
+
+
+def fall(rows: pd.DataFrame) -> float:
+    """V on the training set at the last epoch, over V with the first weights: below 1 it fell."""
+    curve = _train(rows)["variance_ratio"]
+    return curve.iloc[-1] / curve.iloc[0]
+
 
 def train_fall(rows: pd.DataFrame) -> float:
-    """V on the training set at the last epoch, over V with the first weights: below 1 it fell."""
-    curve = rows[rows["split"] == "train"].sort_values("epoch")["variance_ratio"]
-    return curve.iloc[-1] / curve.iloc[0]
+    """The same; nan where a training image is misclassified at the last epoch."""
+    return NAN if _train(rows)["error"].iloc[-1] > 0 else fall(rows)
+
+
+def _train(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["split"] == "train"].sort_values("epoch")
