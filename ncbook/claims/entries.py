@@ -11,6 +11,7 @@ never by hand. Its fields:
 - ``statement``: the claim, in one sentence
 - ``guard``: in words, what a run must have reached, as otherwise the quantity is undefined (nan)
 - ``effect``: a value of the quantity that would make the claim clearly true; the ledger gives the power to see it
+- ``published``: the number that the source gives for it and under which conditions, where one is known
 - ``evidence``: how we know that the source says so: published (its abstract or text), second-hand (others say so), ours
 - ``table``: the chapter's table that it is computed from
 - ``quantity``: function in the chapter's ``quantities.py``: one unit's rows -> one number

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ncbook.claims import rule
-from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text
+from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text, verdict_text
 from ncbook.errors import InputError, unknown
 from ncbook.escape import markdown
 from ncbook.renamed import moved_name
@@ -46,6 +46,7 @@ class Claim:
     of: tuple[str, ...] = ()
     guard: str = ""
     effect: float | None = None
+    published: str = ""
     reading: dict[str, object] = field(default_factory=dict)
     scale: str = "linear"
     margin: float = 0.0
@@ -183,7 +184,10 @@ class Verdicts(list):
             for i, part in enumerate(v.parts or [{}]):
                 since = f" **Changed since the record: {markdown(self.changed[v.claim.id])}.**" if v.claim.id in self.changed else ""
                 first = (
-                    (f"{KINDS[v.claim.kind]}[{v.claim.statement}](#claim-{v.claim.id}){since}", f"**{MARKS[v.verdict]} {v.verdict}**")
+                    (
+                        f"{KINDS[v.claim.kind]}[{v.claim.statement}](#claim-{v.claim.id}){since}",
+                        f"**{MARKS[v.verdict]} {verdict_text(vars(v))}**",
+                    )
                     if i == 0
                     else ("", "")
                 )

@@ -101,6 +101,7 @@ def tables(requested: Sequence[Chapter], beside: Sequence[Chapter] = ()) -> dict
                 "kind": one.kind,
                 "control_of": list(one.claim.get("of", [])),
                 **{field: one.claim[field] for field in ("statement", "source", "evidence", "figure")},
+                "published": one.claim.get("published"),
                 "test": test_text(one.claim),
                 "verdict": one.word,
                 "reason": one.verdict["reason"],
@@ -219,7 +220,7 @@ def _full(one: Judged, of_chapter: Sequence[Judged]) -> str:
         "",
         f"*Why this threshold:* {claim['why']}",
         "",
-        *(line for line in (_guard(claim), _controls(one, of_chapter), _power_text(one)) if line),
+        *(line for line in (_guard(claim), _controls(one, of_chapter), _power_text(one), _published(one)) if line),
     ]
     if verdict.get("changed"):
         lines += [f"**Changed since the record:** {verdict['changed']}.", ""]
@@ -250,6 +251,13 @@ def _controls(one: Judged, of_chapter: Sequence[Judged]) -> str:
         for other in controls
     ]
     return f"*Control{'s' * (len(said) > 1)}:* " + "; ".join(said) + ".\n" if said else ""
+
+
+def _published(one: Judged) -> str:
+    """The number that a paper gives, beside which the estimates of the table stand; only a claim of a paper can have one."""
+    if one.kind != "claim" or one.claim["evidence"] == "ours":
+        return ""
+    return f"*Published:* {one.claim.get('published', 'no number that we know of, only the statement.')}\n"
 
 
 def _power(one: Judged) -> Power | None:

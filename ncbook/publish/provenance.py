@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from ncbook import paths
+from ncbook.claims.names import name
 from ncbook.escape import code, markdown
 from ncbook.publish import commits
 from ncbook.publish.records import Record
@@ -28,29 +29,29 @@ def provenance(read: list[Table], *, profile: str, folder: Path, record: Record 
     when it was made, at which commit, and what has changed since.
     """
     runs, tables = [run for table in read for run in table.runs], [table.rows for table in read]
-    datasets = list(dict.fromkeys(name for table in tables if "dataset" in table for name in table["dataset"].unique()))
+    datasets = list(dict.fromkeys(dataset for table in tables if "dataset" in table for dataset in table["dataset"].unique()))
     seeds = [seed for table in tables if "seed" in table for seed in (table["seed"].min(), table["seed"].max())]
     seconds = sum(run["seconds"] for run in runs)
     machines = sorted({run["gpu"] or f"{run['cpu'] or run['machine']} ({run['cpu_capability']}), one thread a run" for run in runs})
     lines = {
         "profile": code(profile),
-        "data": ", ".join(map(code, datasets)) or "–",
+        "data": ", ".join(markdown(name(dataset)) for dataset in datasets) or "–",
         "runs": f"{len(runs)}, seeds {min(seeds)} to {max(seeds)}" if seeds else str(len(runs)),
         "trained on": "; ".join(map(markdown, machines)),
         "core time": f"{seconds:.0f} s in all, {max(run['seconds'] for run in runs):.0f} s the longest run",
         "memory": f"{max(run['peak_memory_mb'] for run in runs)} MB the largest process",
         "finished": markdown(max(run["finished"] for run in runs).replace("T", " ").replace("Z", " UTC")),
         **({"record": _record(runs, record)} if record else {}),  # a run of the store has none, whatever its file says
-        "versions": ", ".join(_all(runs, name) for name in VERSIONS),
+        "versions": ", ".join(_all(runs, package) for package in VERSIONS),
         "page made by": f"ncbook {__version__}",
     }
     (paths.writable(folder) / "provenance.json").write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
-    return Markdown("| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in lines.items()))
+    return Markdown("| | |\n|---|---|\n" + "\n".join(f"| {line} | {value} |" for line, value in lines.items()))
 
 
-def _all(runs: list[dict], name: str) -> str:
-    values = sorted({run.get(name) or "not recorded" for run in runs})
-    return f"{name.replace('_', '-')} {' and '.join(map(markdown, values))}"
+def _all(runs: list[dict], package: str) -> str:
+    values = sorted({run.get(package) or "not recorded" for run in runs})
+    return f"{package.replace('_', '-')} {' and '.join(map(markdown, values))}"
 
 
 def _record(runs: list[dict], record: Record) -> str:

@@ -13,6 +13,7 @@ from ncbook.claims.text import MARKS
 from ncbook.errors import InputError
 from ncbook.publish import front, ledger, questions
 from ncbook.publish.execute import Chapter
+from ncbook.publish.ledger import Judged
 
 CHAPTER = "cascading_collapse"
 
@@ -186,7 +187,7 @@ def kinds(book, monkeypatch):
     """A claim, its control and a check, with the words given."""
     real = chapters.entries(CHAPTER)
     listed = [
-        {**real[0], "id": "a-claim", "effect": 0.05, "guard": "it went on for long."},
+        {**real[0], "id": "a-claim", "effect": 0.05, "guard": "it went on for long.", "published": "0.3 on CIFAR-10."},
         {**real[1], "id": "its-control", "kind": "control", "of": ["a-claim"], "statement": "Elsewhere it is not so."},
         {**real[2], "id": "a-check", "kind": "check"},
     ]
@@ -220,5 +221,7 @@ def test_the_ledger_gives_guard_and_power_of_a_claim_that_states_an_effect(kinds
     chapter = kinds(["supported", "supported", "supported"], [part("supported")])
     text = ledger.pages([chapter])["ledger"]
     assert "*Undefined unless:* it went on for long." in text
+    assert text.count("*Published:*") == 1 and "*Published:* 0.3 on CIFAR-10." in text  # a control and a check are no claims of a paper
+    assert "*Published:* no number that we know of" in ledger._published(Judged({"evidence": "published"}, chapter, {}, []))
     assert text.count("*Power:*") == 1 and re.search(r"true with 0\.05 in every setting is called supported in \d+% of repetitions", text)
     assert 0 < json.loads(ledger.tables([chapter])["claims.json"])[0]["power"]["false_support"] < 0.05
