@@ -20,6 +20,7 @@ from ncbook.publish.execute import Chapter, verdicts
 from ncbook.publish.ledger import raw
 
 FIGURE_MIME = "application/vnd.ncbook.figure+json"  # as figures.show writes it; importing it from there would load matplotlib
+TWIN_MIME, VEGA_MIME = "application/vnd.ncbook.twin+json", "application/vnd.vegalite.v5+json"  # likewise, figures.interactive
 MANY = 6  # numbers: a caption with more of them is not read, so that they move into a fold below it
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 FOLDS = ("hide-input", "hide-cell", "remove-cell", "remove-input")
@@ -48,7 +49,8 @@ def page(chapter: Chapter, notebook: dict, beside: Sequence[Chapter] = ()) -> tu
             else:
                 listed += with_it
         else:
-            listed.append(cell)
+            twin = _twin(cell)
+            (first if twin and twin == key else listed).append(cell)
         if cell["cell_type"] == "code" and "chapter.judge(" in "".join(cell["source"]):
             listed += [_markdown("profiles", text)] if (text := _profiles(chapter, judged, beside)) else []
     if judged:
@@ -184,6 +186,15 @@ def _found(claims: Sequence[dict], judged: dict[str, dict]) -> str:
     parts = [f"{claim['statement'].rstrip('.')}: {verdict_text(judged[claim['id']])}." for claim in claims if claim["id"] in judged]
     more = f" And {len(parts) - 2} more below." if len(parts) > 2 else ""
     return " ".join(parts[:2]) + more
+
+
+def _twin(cell: dict) -> str | None:
+    """The name of the figure that a cell shows the interactive twin of; the twin is left as HTML alone."""
+    name = None
+    for output in cell.get("outputs", []):
+        name = output.get("data", {}).pop(TWIN_MIME, {}).get("figure", name)
+        output.get("data", {}).pop(VEGA_MIME, None)
+    return name
 
 
 def _beside(chapter: Chapter, name: str, numbers: str) -> str:
