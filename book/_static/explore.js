@@ -24,16 +24,21 @@
     tell();
   }
 
+  const config = () => ({ // colours are the style sheet's, which knows the theme
+    background: null,
+    font: getComputedStyle(document.body).fontFamily,
+    axis: { labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal" },
+    legend: { labelFontSize: 12, labelLimit: 260 },
+    view: { stroke: null },
+  });
+
   async function explore(box) {
     await loaded();
     const spec = JSON.parse(box.querySelector("script").textContent), controls = box.querySelector(".nc-explore-controls");
-    await window.vegaEmbed(box.querySelector(".nc-explore-chart"), spec, { actions: false, renderer: "svg", bind: controls, config: CONFIG });
+    await window.vegaEmbed(box.querySelector(".nc-explore-chart"), spec, { actions: false, renderer: "svg", bind: controls, config: config() });
     for (const [name, words] of Object.entries(spec.usermeta.sliders)) slider(controls.querySelector(`input[name="${name}"]`), words);
     box.dataset.ready = "";
   }
-  // colours are the style sheet's: it knows the theme
-  const CONFIG = { background: null, font: "inherit", axis: { labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal" }, legend: { labelFontSize: 12, labelLimit: 260 }, view: { stroke: null } };
-
   document.addEventListener("DOMContentLoaded", () => {
     const near = new IntersectionObserver((entries) => {
       for (const entry of entries.filter(({ isIntersecting }) => isIntersecting)) {

@@ -38,8 +38,9 @@ def page(chapter: Chapter, notebook: dict, beside: Sequence[Chapter] = ()) -> tu
     key = answering[0]["figure"] if answering else None
     listed, first, names = [], [], []
     for cell in cells:
+        twin = _twin(cell)
         if cell["cell_type"] == "code":
-            _fold(cell)
+            _fold(cell, "remove-input" if twin else None)
         if name := caption(cell, claims=[e for e in chapters.entries(chapter.name) if e["figure"] == cell_figure(cell)], judged=judged):
             with_it = [cell, _markdown(f"made-{name}", _beside(chapter, name, cell["metadata"].pop("numbers")))]
             names.append(name)
@@ -49,7 +50,6 @@ def page(chapter: Chapter, notebook: dict, beside: Sequence[Chapter] = ()) -> tu
             else:
                 listed += with_it
         else:
-            twin = _twin(cell)
             (first if twin and twin == key else listed).append(cell)
         if cell["cell_type"] == "code" and "chapter.judge(" in "".join(cell["source"]):
             listed += [_markdown("profiles", text)] if (text := _profiles(chapter, judged, beside)) else []
@@ -98,11 +98,11 @@ def _assigned(source: str) -> list[tuple[str, ast.Assign]]:
     return [(node.targets[0].id, node) for node in nodes if isinstance(node.targets[0], ast.Name)]
 
 
-def _fold(cell: dict) -> None:
-    """Fold a cell's code away, and its output too where that is the source of an experiment."""
+def _fold(cell: dict, instead: str | None = None) -> None:
+    """Fold a cell's code away, and its output too where that is the source of an experiment; or tag it otherwise."""
     tags = [tag for tag in cell["metadata"].get("tags", []) if tag not in FOLDS]
     shown = "".join("".join(output.get("data", {}).get("text/markdown", "")) for output in cell.get("outputs", []))
-    fold = "hide-cell" if shown.startswith("```python") else "hide-input"
+    fold = instead or ("hide-cell" if shown.startswith("```python") else "hide-input")
     cell["metadata"] = {**cell["metadata"], "tags": [*tags, fold]}
 
 

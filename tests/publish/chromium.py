@@ -27,7 +27,7 @@ FLAGS = [
 ]
 KEYS = {"ArrowRight": 39, "ArrowDown": 40, "ArrowLeft": 37, "Tab": 9, "Enter": 13, " ": 32, "End": 35, "Home": 36}
 INFORMATION = re.compile(r"\[(PST|togglebutton)\]: ")  # what the theme tells every console
-PATIENCE = 15  # seconds for a page to become what it is waited for
+PATIENCE = 60  # seconds for a page to become what it is waited for
 
 
 class Page:

@@ -131,7 +131,7 @@ def controlled(table: pd.DataFrame, choose: Mapping, slide: Mapping) -> tuple[pd
         places = sorted(table[column].unique().tolist())
         rows[name := f"choice{len(params)}"] = table[column].map(places.index)  # its place: a slider has equal steps
         bind = {"input": "range", "min": 0, "max": len(places) - 1, "step": 1, "name": words}
-        params.append({"name": name, "value": 0, "bind": bind})
+        params.append({"name": name, "value": len(places) // 2, "bind": bind})
         sliders[name] = [f"{place:g}" for place in places]
     return rows, params, [f"datum.{param['name']} === {param['name']}" for param in params], sliders
 
