@@ -16,7 +16,15 @@ INTERACTIVE = {  # pages with charts, and how many
     "chapters/rank_robustness.html": 1,
     "chapters/wide_networks.html": 1,
 }
-EVERY = ["intro.html", "ledger.html", "metrics.html", "chapters/watching_collapse.html", *INTERACTIVE]
+STILL = [
+    "intro.html",
+    "ledger.html",
+    "trust.html",
+    "metrics.html",
+    "chapters/watching_collapse.html",
+    "chapters/nonconservative_generalization.html",
+]
+EVERY = [*STILL, *INTERACTIVE]
 POINTS = "[...document.querySelectorAll('.nc-film-panels path')].map((one) => one.getAttribute('transform') + one.getAttribute('d')).join()"
 
 
