@@ -20,6 +20,7 @@ from ncbook.publish.execute import Chapter, verdicts
 from ncbook.publish.ledger import raw
 
 FIGURE_MIME = "application/vnd.ncbook.figure+json"  # as figures.show writes it; importing it from there would load matplotlib
+TWIN_MIME, VEGA_MIME = "application/vnd.ncbook.twin+json", "application/vnd.vegalite.v5+json"  # likewise, figures.interactive
 MANY = 6  # numbers: a caption with more of them is not read, so that they move into a fold below it
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 FOLDS = ("hide-input", "hide-cell", "remove-cell", "remove-input")
@@ -37,8 +38,9 @@ def page(chapter: Chapter, notebook: dict, beside: Sequence[Chapter] = ()) -> tu
     key = answering[0]["figure"] if answering else None
     listed, first, names = [], [], []
     for cell in cells:
+        twin = _twin(cell)
         if cell["cell_type"] == "code":
-            _fold(cell)
+            _fold(cell, "remove-input" if twin else None)
         if name := caption(cell, claims=[e for e in chapters.entries(chapter.name) if e["figure"] == cell_figure(cell)], judged=judged):
             with_it = [cell, _markdown(f"made-{name}", _beside(chapter, name, cell["metadata"].pop("numbers")))]
             names.append(name)
@@ -48,7 +50,7 @@ def page(chapter: Chapter, notebook: dict, beside: Sequence[Chapter] = ()) -> tu
             else:
                 listed += with_it
         else:
-            listed.append(cell)
+            (first if twin and twin == key else listed).append(cell)
         if cell["cell_type"] == "code" and "chapter.judge(" in "".join(cell["source"]):
             listed += [_markdown("profiles", text)] if (text := _profiles(chapter, judged, beside)) else []
     if judged:
@@ -96,11 +98,11 @@ def _assigned(source: str) -> list[tuple[str, ast.Assign]]:
     return [(node.targets[0].id, node) for node in nodes if isinstance(node.targets[0], ast.Name)]
 
 
-def _fold(cell: dict) -> None:
-    """Fold a cell's code away, and its output too where that is the source of an experiment."""
+def _fold(cell: dict, instead: str | None = None) -> None:
+    """Fold a cell's code away, and its output too where that is the source of an experiment; or tag it otherwise."""
     tags = [tag for tag in cell["metadata"].get("tags", []) if tag not in FOLDS]
     shown = "".join("".join(output.get("data", {}).get("text/markdown", "")) for output in cell.get("outputs", []))
-    fold = "hide-cell" if shown.startswith("```python") else "hide-input"
+    fold = instead or ("hide-cell" if shown.startswith("```python") else "hide-input")
     cell["metadata"] = {**cell["metadata"], "tags": [*tags, fold]}
 
 
@@ -189,6 +191,15 @@ def _found(claims: Sequence[dict], judged: dict[str, dict]) -> str:
     parts = [f"{claim['statement'].rstrip('.')}: {verdict_text(judged[claim['id']])}." for claim in claims if claim["id"] in judged]
     more = f" And {len(parts) - 2} more below." if len(parts) > 2 else ""
     return " ".join(parts[:2]) + more
+
+
+def _twin(cell: dict) -> str | None:
+    """The name of the figure that a cell shows the interactive twin of; the twin is left as HTML alone."""
+    name = None
+    for output in cell.get("outputs", []):
+        name = output.get("data", {}).pop(TWIN_MIME, {}).get("figure", name)
+        output.get("data", {}).pop(VEGA_MIME, None)
+    return name
 
 
 def _beside(chapter: Chapter, name: str, numbers: str) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from ncbook import paths, settings
 from ncbook.errors import InputError
-from ncbook.publish import chapter_page, front, ledger, trust
+from ncbook.publish import chapter_page, film, front, ledger, trust
 from ncbook.publish.execute import Chapter, console
 from ncbook.runs.code import PACKAGE, module_code
 from ncbook.runs.digest import digest
@@ -62,8 +62,9 @@ def _stage(chapters: list[Chapter], beside: Sequence[Chapter], stage: Path) -> d
         page, figures[chapter.name] = chapter_page.page(chapter, executed, beside)
         (stage / "chapters" / f"{chapter.name}.ipynb").write_text(json.dumps(page, indent=1), encoding="utf-8")
         chapter_page.copy(chapter, stage)
-    pictures = front.thumbnails(chapters, stage / "_static" / "cards")
-    pages = {**ledger.pages(chapters, beside), **front.pages(chapters, pictures), **trust.pages(chapters)}
+    asking = [chapter for chapter in chapters if chapter.name != film.CHAPTER]  # that one shows, and judges nothing
+    pictures = front.thumbnails(asking, stage / "_static" / "cards")
+    pages = {**ledger.pages(chapters, beside), **front.pages(asking, pictures), **trust.pages(chapters), "film": film.page(chapters, stage)}
     generated = {f"{name}.md": text for name, text in pages.items()} | ledger.tables(chapters, beside)
     (stage / "_generated").mkdir(exist_ok=True)
     for name, text in generated.items():

@@ -18,8 +18,9 @@ ICONS = re.compile(r'\s*<script[^>]*src="[^"]*/scripts/fontawesome\.js[^"]*"></s
 IMAGE = re.compile(r'<img (?![^>]*\b(?:loading|width)=)(?=[^>]*\bsrc="([^"]+\.svg)")')
 SIZE = re.compile(r'<svg [^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"')
 LIST = re.compile(r'<div role="list" (?=class="citation-list")')  # docutils names a list whose children are no items of one
-NEEDLESS = re.compile(r"thebe", re.IGNORECASE)
+NEEDLESS = re.compile(r"thebe|_static/vega/", re.IGNORECASE)  # explore.js loads Vega by itself, when a chart comes into view
 MATHJAX = re.compile(r"mathjax", re.IGNORECASE)
+PARTS = {"film": 'class="nc-film"', "explore": 'class="nc-explore"'}  # a script and a style sheet, and what needs them
 
 
 def setup(app: Sphinx) -> dict:
@@ -36,6 +37,10 @@ def _page(app: Sphinx, pagename: str, templatename: str, context: dict, doctree:
         script for script in context.get("script_files", []) if not _is(script, NEEDLESS) and (formulas or not _is(script, MATHJAX))
     ]
     context["css_files"] = [sheet for sheet in context.get("css_files", []) if not _is(sheet, NEEDLESS)]
+    for part, needs in PARTS.items():
+        if needs not in context.get("body", ""):
+            for kind in ("script_files", "css_files"):
+                context[kind] = [file for file in context[kind] if not _is(file, re.compile(rf"/{part}\."))]
     context["metatags"] = context.get("metatags", "") + _tags(app.config.site_description, context.get("title", ""), app.config.project)
 
 

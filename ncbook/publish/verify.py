@@ -137,7 +137,7 @@ def _verdicts(record: records.Record, profile: str) -> Compared:
     for claim in was.keys() & now.keys() - changed.keys():
         if change := difference(was[claim], now[claim]):
             misses.append(f"{claim}: {change}")
-    if not was:
+    if now and not was:
         misses = ["the record holds no verdicts: it is of an older kind; `make record` makes one that does"]
     return Compared(name, profile, "verdicts", "claims", len(now), misses=misses)
 

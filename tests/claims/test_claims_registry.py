@@ -54,7 +54,7 @@ def test_every_claim_of_the_book_is_whole():
 
 
 def test_every_chapter_with_an_experiment_has_a_claim():
-    assert {claim.chapter for claim in chapters.claims()} == set(notebooks.names())
+    assert {claim.chapter for claim in chapters.claims()} == set(notebooks.names()) - {"watching_collapse"}  # it shows, and judges nothing
 
 
 # --- what may not stand there ---------------------------------------------------------------------------------------------------------

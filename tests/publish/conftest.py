@@ -1,5 +1,10 @@
+import os
+
 import pytest
 from checkouts import Checkout
+from chromium import CHROMIUM
+
+from ncbook import paths
 
 
 @pytest.fixture
@@ -20,3 +25,14 @@ def here(checkout, monkeypatch) -> Checkout:
     for name in ("PROFILE", "SEEDS", "NCBOOK_DATA", "NCBOOK_SESSION"):
         monkeypatch.delenv(name, raising=False)
     return checkout
+
+
+@pytest.fixture(scope="module")
+def site():
+    site = paths.build() / "html"
+    for missing, what in ((not CHROMIUM, "no chromium here"), (not (site / "index.html").is_file(), "the book is not built: make book")):
+        if missing and os.environ.get("NCBOOK_BROWSER") == "required":
+            pytest.fail(what)
+        elif missing:
+            pytest.skip(what)
+    return site

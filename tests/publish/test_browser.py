@@ -3,19 +3,17 @@
 import gzip
 import html
 import json
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
+from chromium import CHROMIUM
 
 from ncbook import paths
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -28,17 +26,6 @@ FLAGS = [
 ORANGE = np.array([213, 94, 0])  # the test curves of every chapter
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def site():
-    site = paths.build() / "html"
-    for missing, what in ((not CHROMIUM, "no chromium here"), (not (site / "index.html").is_file(), "the book is not built: make book")):
-        if missing and os.environ.get("NCBOOK_BROWSER") == "required":
-            pytest.fail(what)
-        elif missing:
-            pytest.skip(what)
-    return site
 
 
 def chromium(page, profile, *flags):

@@ -46,6 +46,19 @@ def test_formulas_are_typeset_where_there_are_some(formula):
     assert named(page(nodes.paragraph("", "$x$"))["script_files"]) == ["_static/doctools.js", "let a = 1"]
 
 
+@pytest.mark.parametrize("part", ["film", "explore"])
+def test_a_page_loads_the_script_of_what_it_shows(part):
+    def loaded(body: str) -> list[str]:
+        files = [f"_static/{name}" for name in ("film.js", "explore.js", "vega/vega.min.js", "book.js")]
+        sheets = [f"_static/{name}.css" for name in ("film", "explore", "book")]
+        context = {"script_files": [*map(script, files)], "css_files": [*map(script, sheets)], "body": body}
+        site._page(APP, "a", "page.html", context, None)
+        return named(context["script_files"]) + named(context["css_files"])
+
+    assert loaded("<p>film explore</p>") == ["_static/book.js", "_static/book.css"]
+    assert loaded(f'<div class="nc-{part}">') == [f"_static/{part}.js", "_static/book.js", f"_static/{part}.css", "_static/book.css"]
+
+
 def test_what_runs_code_elsewhere_is_left_out():
     assert named(page()["css_files"]) == ["_static/pygments.css"]
 

@@ -1,5 +1,8 @@
-"""Figures: the look (`style`), plots that recur (`plots`), spherical codes (`sketches`), numbers in words (`words`), `show`. The menu."""
+"""Figures: the look (`style`), plots that recur (`plots`), spherical codes (`sketches`), numbers in words (`words`), `show`; twins
+with controls (`interactive`, `codes`). The menu."""
 
+from ncbook.publish.figures.codes import circle_chart, sphere_chart
+from ncbook.publish.figures.interactive import chart, interactive, map_chart
 from ncbook.publish.figures.plots import band, curve, intervals, layer_map, level, points_of, splits, terminal_phase
 from ncbook.publish.figures.show import FIGURE_MIME, show
 from ncbook.publish.figures.sketches import circle, sphere
@@ -29,10 +32,13 @@ __all__ = [
     "SHADE",
     "SPLITS",
     "band",
+    "chart",
     "circle",
+    "circle_chart",
     "curve",
     "facets",
     "geometric_mean",
+    "interactive",
     "intervals",
     "label",
     "labels",
@@ -40,6 +46,7 @@ __all__ = [
     "layer_map",
     "legend_below",
     "level",
+    "map_chart",
     "multiples",
     "only",
     "panel_each",
@@ -48,6 +55,7 @@ __all__ = [
     "points_of",
     "show",
     "sphere",
+    "sphere_chart",
     "splits",
     "style",
     "terminal_phase",

@@ -21,8 +21,7 @@ def circle(axes: Axes, vectors: np.ndarray) -> None:
 
 def sphere(axes: Axes3D, vectors: np.ndarray) -> int:
     """Vectors (C, 3) in a three-dimensional panel, seen from where no two come close, the closest pairs joined; how many these are."""
-    cosines = vectors @ vectors.T - 2 * np.eye(len(vectors))
-    pairs = np.argwhere(np.tril(cosines > cosines.max() - 1e-6, -1))
+    pairs = closest_pairs(vectors)
     for pair in pairs:
         axes.plot(*vectors[pair].T, color="0.5", linewidth=0.9)
     axes.scatter(*vectors.T, color=LOOKS[1]["color"], s=24, depthshade=False)
@@ -34,6 +33,16 @@ def sphere(axes: Axes3D, vectors: np.ndarray) -> int:
     axes.set(box_aspect=(1, 1, 1))
     axes.axis("off")
     return len(pairs)
+
+
+def closest_pairs(vectors: np.ndarray) -> np.ndarray:
+    """The pairs of numbers of unit vectors (C, d) with the largest cosine, one row each.
+
+    >>> closest_pairs(np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])).tolist()
+    [[1, 0], [2, 1]]
+    """
+    cosines = vectors @ vectors.T - 2 * np.eye(len(vectors))
+    return np.argwhere(np.tril(cosines > cosines.max() - 1e-6, -1))
 
 
 def _apart(vectors: np.ndarray, elevation: float, azimuth: float) -> float:

@@ -1,0 +1,54 @@
+// Interactive twins of figures: each is drawn by Vega-Lite when it comes into view; until then nothing of that library is loaded.
+(() => {
+  "use strict";
+  const here = document.currentScript.src;
+  const LIBRARY = ["vega.min.js", "vega-lite.min.js", "vega-embed.min.js"];
+  let library = null;
+
+  const script = (name) => new Promise((resolve, reject) => {
+    const element = document.createElement("script");
+    Object.assign(element, { src: new URL(`vega/${name}`, here), async: false, onload: resolve, onerror: reject });
+    document.head.append(element);
+  });
+  const loaded = () => (library ??= Promise.all(LIBRARY.map(script)));
+
+  function slider(input, words) { // its places in words: the library shows and says their numbers
+    const output = document.createElement("output");
+    const tell = () => {
+      output.textContent = words[Number(input.value)];
+      input.setAttribute("aria-valuetext", output.textContent);
+    };
+    input.nextElementSibling?.remove();
+    input.after(output);
+    input.addEventListener("input", tell);
+    tell();
+  }
+
+  const config = () => ({ // colours are the style sheet's, which knows the theme
+    background: null,
+    font: getComputedStyle(document.body).fontFamily,
+    axis: { labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal" },
+    legend: { labelFontSize: 12, labelLimit: 260 },
+    view: { stroke: null },
+  });
+
+  async function explore(box) {
+    await loaded();
+    const spec = JSON.parse(box.querySelector("script").textContent), controls = box.querySelector(".nc-explore-controls");
+    await window.vegaEmbed(box.querySelector(".nc-explore-chart"), spec, { actions: false, renderer: "svg", bind: controls, config: config() });
+    for (const [name, words] of Object.entries(spec.usermeta.sliders)) slider(controls.querySelector(`input[name="${name}"]`), words);
+    box.dataset.ready = "";
+  }
+  document.addEventListener("DOMContentLoaded", () => {
+    const near = new IntersectionObserver((entries) => {
+      for (const entry of entries.filter(({ isIntersecting }) => isIntersecting)) {
+        near.unobserve(entry.target);
+        explore(entry.target);
+      }
+    }, { rootMargin: "300px" });
+    for (const box of document.querySelectorAll(".nc-explore")) {
+      box.hidden = false;
+      near.observe(box);
+    }
+  });
+})();

@@ -1,0 +1,135 @@
+"""Interactive twins: the table in the page, a control for each thing that can be chosen, and nothing in it that could end the element."""
+
+import io
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ncbook.errors import InputError
+from ncbook.publish import chapter_page, figures
+
+TABLE = pd.DataFrame(
+    [
+        (dataset, "mlp", loss, seed, layers, epoch, epoch + seed + 0.123456)
+        for dataset, loss in (("mnist", "squared"), ("cifar10", "cross_entropy"))
+        for seed in (0, 1)
+        for layers in (6, 1)
+        for epoch in (0, 2)
+    ],
+    columns=["dataset", "model", "loss", "seed", "linear_layers", "epoch", "variance_ratio"],
+).assign(nc1=lambda table: -table.variance_ratio)
+
+
+def lines(table: pd.DataFrame = TABLE, **given) -> dict:
+    return figures.chart(
+        table, **{"x": "epoch", "y": {"V": "variance_ratio"}, "colour": "loss", "choose": {"data": ["dataset", "model"]}} | given
+    )
+
+
+def rows_of(spec: dict) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(spec["data"]["values"]))
+
+
+def controls(spec: dict) -> dict:
+    return {param["bind"]["name"]: param for param in spec["params"]}
+
+
+def test_the_rows_of_the_table_are_in_the_chart():
+    rows = rows_of(lines())
+    assert rows["x"].tolist() == TABLE["epoch"].tolist() and rows["seed"].tolist() == TABLE["seed"].tolist()
+    assert rows["y0"].tolist() == pytest.approx(TABLE["variance_ratio"].tolist(), rel=5e-4)
+    assert set(rows["series"]) == {"squared loss", "cross-entropy"} and set(rows["choice0"]) == {"MNIST, MLP", "CIFAR-10, MLP"}
+
+
+def test_there_is_a_control_for_what_has_several_values():
+    found = controls(
+        lines(
+            choose={"data": ["dataset", "model"], "network": "model"},
+            slide={"layers": "linear_layers"},
+            y={"V": "variance_ratio", "1": "nc1"},
+        )
+    )
+    assert list(found) == ["data", "layers", "seed", "measure"]
+    assert found["data"]["bind"] == {"input": "radio", "options": ["MNIST, MLP", "CIFAR-10, MLP"], "name": "data"}
+    assert (found["layers"]["bind"]["input"], found["layers"]["bind"]["max"]) == ("range", 1)
+    assert found["seed"]["bind"]["options"][1:] == [0, 1] and found["measure"]["bind"]["options"] == ["V", "1"]
+    assert list(controls(lines(TABLE[(TABLE.seed == 1) & (TABLE.loss == "squared")]))) == []
+
+
+def test_a_slider_goes_through_the_values_in_order_and_says_them():
+    spec = lines(slide={"layers": "linear_layers"})
+    assert spec["usermeta"]["sliders"] == {"choice1": ["1", "6"]}
+    assert rows_of(spec)["choice1"].tolist() == [int(n == 6) for n in TABLE["linear_layers"]]
+    assert spec["encoding"]["y"]["scale"] == {"type": "log", "nice": False, "domain": [0.1235, 3.123]}  # the same at each of its places
+
+
+def test_a_long_list_is_a_menu():
+    many = pd.concat([TABLE.assign(dataset=f"folder:{number}") for number in range(4)])
+    assert controls(lines(many))["data"]["bind"]["input"] == "select"
+
+
+@pytest.mark.parametrize(("log", "dropped"), [("xy", ["x", "y"]), ("x", ["x"]), ("", [])])
+def test_what_has_no_place_on_a_logarithmic_axis_is_not_drawn(log, dropped):
+    spec = lines(log=log)
+    assert spec["transform"][-1]["filter"] == " && ".join(["isValid(datum.y)", *(f"datum.{axis} > 0" for axis in dropped)])
+    assert [axis for axis in "xy" if spec["encoding"][axis]["scale"].get("type") == "log"] == dropped
+
+
+def test_a_map_has_a_cell_a_row():
+    table = TABLE[TABLE.seed == 0]
+    spec = figures.map_chart(table, x="epoch", y="linear_layers", value={"V": "variance_ratio"}, choose={"data": "dataset"})
+    assert (
+        spec["mark"] == "rect" and rows_of(spec)[["x", "down"]].to_numpy().tolist() == table[["epoch", "linear_layers"]].to_numpy().tolist()
+    )
+    assert spec["encoding"]["y"]["axis"]["title"] == "linear layers"
+
+
+def test_an_empty_table_is_refused():
+    with pytest.raises(InputError, match="its table is empty"):
+        lines(TABLE.iloc[:0])
+
+
+def test_classes_are_where_their_assignment_puts_them():
+    table = pd.DataFrame({"assignment": ["0 1 2 3", "1 3 0 2"], "accuracy": [50.0, 60.0], "frame": [0, 1]})
+    spec = figures.circle_chart(table, assignment="assignment", value={"% right": "accuracy"}, choose={}, slide={"frame": "frame"})
+    rows = rows_of(spec).set_index(["choice0", "number"])
+    assert len(rows) == 8
+    np.testing.assert_allclose(rows.loc[(1, 0), ["x", "up"]].tolist(), [0, 1], atol=1e-9)
+    np.testing.assert_allclose(rows.loc[(1, 1), ["x", "up"]].tolist(), [0, -1], atol=1e-9)
+    assert rows.loc[1, "y0"].unique().tolist() == [60.0]
+
+
+def test_the_points_of_a_code_and_its_closest_pairs():
+    spec = figures.sphere_chart(np.vstack([np.eye(3), -np.eye(3)[:1]]))
+    edges, corners, _ = (layer["data"]["values"] for layer in spec["layer"])
+    assert [corner["number"] for corner in corners] == ["0", "1", "2", "3"] and corners[3] == {"number": "3", "x": -1, "y": 0, "z": 0}
+    assert len(edges) == 2 * 5  # all but the opposite pair
+
+
+# --- on the page ------------------------------------------------------------------------------------------------------------------------
+
+
+def shown(monkeypatch, spec: dict, **given) -> dict:
+    bundles = []
+    monkeypatch.setattr("IPython.display.display", lambda bundle, raw: bundles.append(bundle))
+    figures.interactive(spec, "a-figure", **given)
+    return bundles[0]
+
+
+def test_no_name_ends_the_element_or_the_words(monkeypatch):
+    spec = lines(TABLE.replace({"dataset": {"mnist": "folder:</script><b>'\""}}))
+    bundle = shown(monkeypatch, spec, what='Choose <data> & "loss".')
+    markup = bundle["text/html"]
+    assert markup.count("</script>") == 1 and "<b>'" not in markup and "Choose &lt;data&gt; &amp; &quot;loss&quot;." in markup
+    assert json.loads(re.search(r'<script type="application/json">(.*)</script>', markup)[1]) == spec
+    assert " hidden><p>" in markup and bundle["text/plain"] == 'Choose <data> & "loss".'
+
+
+def test_a_twin_stands_below_the_figure_that_it_is_a_twin_of(monkeypatch):
+    bundle = shown(monkeypatch, lines(), what="Choose.")
+    cell = {"cell_type": "code", "metadata": {}, "source": "", "outputs": [{"output_type": "display_data", "data": bundle}]}
+    assert chapter_page._twin(cell) == "a-figure" and set(bundle) == {"text/html", "text/plain"}
+    assert chapter_page._twin(cell) is None and chapter_page._twin({"cell_type": "markdown"}) is None
