@@ -54,15 +54,19 @@ def _origin(profile: str, name: str) -> list[str | None]:
 def _verified(profile: str) -> str:
     try:
         report, whole = sealed.opened((paths.build() / "verify" / profile / "report.json").read_text(encoding="utf-8"))
+        if whole:
+            return _told(profile, report)
     except FileNotFoundError:
         return ""
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        whole = False
-    if not whole:
-        return (
-            f"{code(profile)}: the report of its last verification was edited after it was made, and is not shown; "
-            "`make verify` makes a new one."
-        )
+        pass
+    return (
+        f"{code(profile)}: the report of its last verification was edited after it was made, and is not shown; "
+        "`make verify` makes a new one."
+    )
+
+
+def _told(profile: str, report: dict) -> str:
     older = [name for name, of in report["of"].items() if of != _origin(profile, name)]
     counts: dict[str, int] = {}
     for table in report["tables"]:

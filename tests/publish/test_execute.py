@@ -1,6 +1,7 @@
 """Executing notebooks: what never ends, what a kill leaves, and machines that print ASCII or strip docstrings."""
 
 import os
+import re
 import signal
 import tempfile
 import time
@@ -42,6 +43,22 @@ def test_a_cell_that_never_ends_loses_its_chapter_and_leaves_nothing(toy, monkey
     assert "while endless:" in said
     assert f"at {toy.root}" in printed[0]
     assert not list((toy.root / "book/_build").glob("*/*")) and not list(Path(tempfile.gettempdir()).iterdir())
+
+
+def test_a_cell_that_shows_more_than_a_page_can_loses_its_chapter(toy):
+    toy.chapter("toy", "print('a line')", endless=True)
+    toy.chapter("printed", "print('x' * 50_000_000)", endless=True)
+    toy.chapter("endless", "while endless:\n    print('x' * 10_000)", endless=True)
+    toy.chapter("shown", "'x' * 11_000_000", endless=True)
+    done = toy.ncbook("run", JOBS="2", TMPDIR=tempfile.gettempdir())
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    for name in ("printed", "endless"):
+        assert f"{name} failed: its cells print more than 10,000,000 letters, which no page can show; print less.\n" in done.stderr
+    assert re.search(
+        "shown failed: its outputs have 11,000,... letters, 11,000,... of them in cell 3, and a page can show 10,000,000; ", done.stderr
+    )
+    assert [path.name for path in (toy.root / "book/_build/quick").iterdir()] == ["toy"]
+    assert not list(Path(tempfile.gettempdir()).iterdir())
 
 
 def test_what_a_kill_left_is_removed_by_the_next_run(toy, monkeypatch):
