@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ncbook import paths
 from ncbook.escape import code, markdown
-from ncbook.publish import commits, notebooks, sealed
+from ncbook.publish import attestations, commits, notebooks, sealed
 from ncbook.publish.execute import Chapter
 from ncbook.runs.code import PACKAGE, module_code
 from ncbook.runs.digest import digest
@@ -13,15 +13,16 @@ from ncbook.runs.digest import digest
 
 def pages(requested: Sequence[Chapter]) -> dict[str, str]:
     """The generated Markdown by name: ``trust``, one line a chapter."""
-    rows = ["| chapter | profile | source | runs | core time | memory | computed on |", "|---|---|---|---|---|---|---|"]
+    rows = ["| chapter | profile | source | attested | runs | core time | memory | computed on |", "|---|---|---|---|---|---|---|---|"]
     for chapter in requested:
         lines = _provenance(chapter)
         if lines is None:
             continue
         source = f"record {lines.get('record', '')}" if chapter.recorded else "trained by this build"
+        signed = "yes" if chapter.recorded and attestations.attested(chapter.profile, chapter.name) else "no"
         rows.append(
             f"| [{notebooks.title(chapter.name)}](chapters/{chapter.name}) | {code(chapter.profile)} "
-            f"| {source} | {lines['runs']} | {lines['core time']} "
+            f"| {source} | {signed} | {lines['runs']} | {lines['core time']} "
             f"| {lines['memory']} | {lines['trained on']}; {lines['versions']} |"
         )
     return {"trust": "\n".join(rows) + "\n\n## Last verification\n\n" + last_verification(requested) + "\n"}
