@@ -1,8 +1,5 @@
 """The command line: what make calls, and what a reviewer types."""
 
-import errno
-import io
-import sys
 from typing import Annotated
 
 import typer
@@ -18,8 +15,6 @@ runs_app = typer.Typer(help="Finished runs: those of another machine.", no_args_
 app.add_typer(runs_app, name="runs")
 new_app = typer.Typer(help="A new chapter.", no_args_is_help=True)
 app.add_typer(new_app, name="new")
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, a share of it, or what one file may take
 
 Chapters = Annotated[list[str] | None, typer.Argument(help="Chapters; all of them when none is named.")]
 Profile = Annotated[str, typer.Option(envvar="PROFILE", help="quick, laptop or paper.")]
@@ -317,26 +312,3 @@ def _stop_if(failed: list) -> None:
     if failed:
         Console(stderr=True).print(f"[bold red]failed:[/] {', '.join(chapter.name for chapter in failed)}")
         raise typer.Exit(1)
-
-
-def main() -> None:
-    """Entry point: an `InputError` ends with its sentence and exit code 2, so does a full disk; anything else ends with its traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without a dash or a tick gets a question mark, not a traceback
-    try:
-        app()
-    except InputError as error:
-        Console(stderr=True, highlight=False).print(f"ncbook: {error}", markup=False, soft_wrap=True)
-        raise SystemExit(2) from None
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        where = f" at {error.filename}" if error.filename else ""
-        said = f"ncbook: {error.strerror}{where}; what was finished is kept, and the same command goes on from there."
-        Console(stderr=True, highlight=False).print(said, markup=False, soft_wrap=True)
-        raise SystemExit(2) from None
-
-
-if __name__ == "__main__":
-    main()

@@ -142,18 +142,23 @@ def run(requested: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
     broken = train(stale, jobs=jobs)
     ready = [chapter for chapter in stale if chapter not in broken]
     with ThreadPoolExecutor(2 * settings.jobs(jobs)) as pool:  # each kernel is a process of its own, and waits a good part of its time
+        working = [pool.submit(_execute, chapter) for chapter in ready]
         try:
-            return broken + [chapter for chapter, done in zip(ready, pool.map(_execute, ready), strict=True) if not done]
-        except BaseException:  # Ctrl-C, of which only a terminal tells the kernels: the threads end when these do
+            return broken + [chapter for chapter, future in zip(ready, working, strict=True) if not future.result()]
+        except BaseException:  # Ctrl-C, of which only a terminal tells the kernels, or another signal: the threads end when the kernels do
             pool.shutdown(wait=False, cancel_futures=True)
-            for kernel in list(_at_work):
-                _kill(kernel)
+            while not all(future.done() for future in working):  # more than once: one may be starting
+                for kernel in list(_at_work):
+                    _kill(kernel)
+                time.sleep(0.1)
             raise
 
 
 def _kill(kernel) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(kernel.provisioner.pid, signal.SIGKILL)
+    """Kill a kernel and the processes that it started, which are of its group."""
+    if kernel.provisioner and kernel.provisioner.pgid:
+        with suppress(ProcessLookupError):
+            os.killpg(kernel.provisioner.pgid, signal.SIGKILL)
 
 
 def train(stale: list[Chapter], *, jobs: int | None = None, budget: float | None = None) -> list[Chapter]:

@@ -94,7 +94,8 @@ def test_commands_on_a_bare_machine(toy, machine, command):
     assert ("A toy" in done.stdout) == (command == "list")
 
 
-def test_an_interrupt_that_the_kernels_do_not_get_ends_them_and_leaves_nothing(toy):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_that_the_kernels_do_not_get_ends_them_and_leaves_nothing(toy, number):
     listens = signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test run in the background was told to ignore it
     with settings.within({"TMPDIR": tempfile.gettempdir()}):
         build = toy.start("run")
@@ -106,7 +107,7 @@ def test_an_interrupt_that_the_kernels_do_not_get_ends_them_and_leaves_nothing(t
             break
     assert kernel, "no kernel started within a minute"
     time.sleep(2)  # into the cell that never ends
-    os.kill(build.pid, signal.SIGINT)
+    os.kill(build.pid, number)
     _, said = build.communicate(timeout=30)
     assert build.returncode != 0 and b"toy failed: DeadKernelError" in said, said
     assert not list(Path(tempfile.gettempdir()).iterdir()) and not list((toy.root / "book/_build").glob("*/*"))
