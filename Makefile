@@ -5,9 +5,9 @@ DEVICE  ?= auto
 TORCH   ?= cpu
 export PROFILE DEVICE JOBS SEEDS FROM INSTRUCTION_SET
 
-# The versions that the lock pins, from the PyTorch project's own index of CPU builds: the default index serves the CUDA build on Linux (6 GB).
+# PyTorch in the versions that its lock pins, from the PyTorch project's own index of CPU builds: the default index serves the CUDA build on Linux (6 GB).
 CPU_INDEX := https://download.pytorch.org/whl/cpu
-TORCH_PINS := $(shell grep -E '^(torch|torchvision)==' requirements.lock)
+TORCH_PINS := $(shell grep '==' requirements-torch.lock)
 
 ifeq ($(origin PYTHON),undefined)
   RUN   := .venv/bin/python
@@ -30,7 +30,7 @@ needs = $(RUN) -c "import importlib.util as u, sys; lack = [n for n in sys.argv[
 	lack and sys.exit('make $@ needs ' + ', '.join(lack) + ', which this environment lacks: pip install -r requirements-dev.lock')" $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help book figures record verify publish test test-slow test-all lint style types imports format bench lab serve clean
+.PHONY: help book figures record verify publish test test-slow test-all lint style types imports format bench lab serve clean locks
 .SUFFIXES:
 
 help:
@@ -123,7 +123,7 @@ ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 FIRST_PYTHON = $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c '$(ENOUGH)' 2>/dev/null && { echo $$p; break; }; done)
 PIP := .venv/bin/python -m pip -qq --disable-pip-version-check --log .venv/install.log
 
-.venv/.installed-$(TORCH): requirements.lock pyproject.toml
+.venv/.installed-$(TORCH): requirements.lock requirements-torch.lock pyproject.toml
 	@case "$(TORCH)" in cpu|cuda) ;; *) echo "TORCH=$(TORCH): use cpu or cuda."; exit 1;; esac
 	@test -n "$(FIRST_PYTHON)" || { echo "ncbook needs Python 3.11 or newer, and python3 is not; install one, or give yours: make book PYTHON=/path/to/python"; exit 1; }
 	@test -x .venv/bin/pip || { rm -rf .venv; $(FIRST_PYTHON) -m venv .venv >/dev/null 2>&1; } \
@@ -136,12 +136,23 @@ PIP := .venv/bin/python -m pip -qq --disable-pip-version-check --log .venv/insta
 		$(PIP) install --progress-bar off --no-deps --retries 0 --timeout 15 --index-url $(CPU_INDEX) $(TORCH_PINS) >/dev/null 2>&1 \
 		|| echo "the PyTorch index of CPU builds cannot be reached; taking PyTorch from the default index"; \
 	fi
-	@$(PIP) install --progress-bar off -r requirements.lock \
+	@$(PIP) install --progress-bar off --no-deps --require-hashes -r requirements.lock \
+		&& $(PIP) install --progress-bar off -r requirements-torch.lock \
 		&& $(PIP) install --progress-bar off --no-deps --no-build-isolation -e . \
 		|| { echo "the packages could not be installed; is there a network? The log is .venv/install.log. An environment that has them: make PYTHON=/path/to/python"; exit 1; }
 	@touch $@
 
 .venv/.installed-dev: requirements-dev.lock .venv/.installed-$(TORCH)
-	@$(PIP) install --progress-bar off -r requirements-dev.lock \
+	@$(PIP) install --progress-bar off --no-deps --require-hashes -r requirements-dev.lock \
 		|| { echo "the tools of make lint could not be installed; is there a network? The log is .venv/install.log."; exit 1; }
 	@touch $@
+
+# The locks: every package with the hashes of its files, for Linux, macOS and each Python from 3.11 on. What is locked stays, unless pyproject.toml
+# asks for more; to renew, delete its lines, or the file.
+LOCK := $(RUN) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make locks"
+CUDA := cuda-bindings cuda-toolkit nvidia-cublas nvidia-cudnn-cu13 nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvshmem-cu13 triton
+
+locks: $(DEV_STAMP)
+	@printf '%s\n' $(CUDA) | $(LOCK) pyproject.toml --extra book --extra test --constraints requirements-torch.lock --excludes /dev/stdin \
+		--no-emit-package torch --no-emit-package torchvision --output-file requirements.lock >/dev/null
+	@$(LOCK) --group dev --constraints requirements.lock --output-file requirements-dev.lock >/dev/null

@@ -1,5 +1,5 @@
-"""The command line (`app`), and its commands for data sets (`data`)."""
+"""The command line (`app`), its commands for data sets (`data`), and how a command begins and ends (`entry`)."""
 
-from ncbook.cli.app import main
+from ncbook.cli.entry import main
 
 __all__ = ["main"]

@@ -1,7 +1,5 @@
 """The command line: what make calls, and what a reviewer types."""
 
-import io
-import sys
 from typing import Annotated
 
 import typer
@@ -314,19 +312,3 @@ def _stop_if(failed: list) -> None:
     if failed:
         Console(stderr=True).print(f"[bold red]failed:[/] {', '.join(chapter.name for chapter in failed)}")
         raise typer.Exit(1)
-
-
-def main() -> None:
-    """Entry point: an `InputError` ends with its sentence and exit code 2, anything else with its traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without a dash or a tick gets a question mark, not a traceback
-    try:
-        app()
-    except InputError as error:
-        Console(stderr=True, highlight=False).print(f"ncbook: {error}", markup=False, soft_wrap=True)
-        raise SystemExit(2) from None
-
-
-if __name__ == "__main__":
-    main()

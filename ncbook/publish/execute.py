@@ -25,7 +25,7 @@ from ncbook import chapters, paths, settings
 from ncbook.chapters import entries
 from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text
 from ncbook.errors import InputError
-from ncbook.publish import notebooks, sealed
+from ncbook.publish import notebooks, outputs, sealed
 from ncbook.publish.parameters import parameters
 from ncbook.runs.code import PACKAGE, files_of, module_code
 from ncbook.runs.digest import canonical, digest
@@ -142,14 +142,23 @@ def run(requested: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
     broken = train(stale, jobs=jobs)
     ready = [chapter for chapter in stale if chapter not in broken]
     with ThreadPoolExecutor(2 * settings.jobs(jobs)) as pool:  # each kernel is a process of its own, and waits a good part of its time
+        working = [pool.submit(_execute, chapter) for chapter in ready]
         try:
-            return broken + [chapter for chapter, done in zip(ready, pool.map(_execute, ready), strict=True) if not done]
-        except BaseException:  # Ctrl-C, of which only a terminal tells the kernels: the threads end when these do
+            return broken + [chapter for chapter, future in zip(ready, working, strict=True) if not future.result()]
+        except BaseException:  # Ctrl-C, of which only a terminal tells the kernels, or another signal: the threads end when the kernels do
             pool.shutdown(wait=False, cancel_futures=True)
-            for kernel in list(_at_work):
-                with suppress(ProcessLookupError):
-                    os.kill(kernel.provisioner.pid, signal.SIGKILL)
+            while not all(future.done() for future in working):  # more than once: one may be starting
+                for kernel in list(_at_work):
+                    _kill(kernel)
+                time.sleep(0.1)
             raise
+
+
+def _kill(kernel) -> None:
+    """Kill a kernel and the processes that it started, which are of its group."""
+    if kernel.provisioner and kernel.provisioner.pgid:
+        with suppress(ProcessLookupError):
+            os.killpg(kernel.provisioner.pgid, signal.SIGKILL)
 
 
 def train(stale: list[Chapter], *, jobs: int | None = None, budget: float | None = None) -> list[Chapter]:
@@ -197,11 +206,14 @@ def _execute(chapter: Chapter) -> bool:
     told = {settings.SESSION: str(session), "NCBOOK_ROOT": str(paths.root())}
     kernel.kernel_spec.env |= {name: value.replace("$", "$$") for name, value in told.items()}  # it is a template for variables
     _at_work.append(kernel)
+    printed = outputs.Printed(stop=lambda: _kill(kernel))
     try:
-        papermill.execute_notebook(
+        executed = papermill.execute_notebook(
             str(source), str(aside / source.name), changed, kernel_name="python3", cwd=str(paths.root()), progress_bar=False, km=kernel,
             execution_timeout=CELL if _code(PACKAGE / "chapters" / chapter.name / "experiment.py") else TRAINING_CELL,
+            stdout_file=printed, stderr_file=printed,
         )  # fmt: skip
+        outputs.check_size(executed.cells)
     except papermill.PapermillExecutionError as error:
         shutil.rmtree(chapter.failed, ignore_errors=True)
         aside.rename(chapter.failed)
@@ -211,7 +223,8 @@ def _execute(chapter: Chapter) -> bool:
         console.print(f"the notebook, up to there: {chapter.failed / source.name}", markup=False, soft_wrap=True)
         return False
     except Exception as error:  # noqa: BLE001 - a kernel killed, a full disk: this chapter is lost, not the others
-        console.print(f"{chapter.name} failed: {type(error).__name__}: {error}", style="red", markup=False, soft_wrap=True)
+        why = printed.fault() or (str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}")
+        console.print(f"{chapter.name} failed: {why}", style="red", markup=False, soft_wrap=True)
         return False
     else:
         (aside / "seconds").write_text(f"{time.perf_counter() - start:.1f}")

@@ -30,6 +30,11 @@ from ncbook.version import __version__
 LIMIT = 500_000  # bytes of a chapter and profile: the repository holds them all
 UNPACKED = 100_000_000  # bytes: what no packed table of `LIMIT` comes near
 VERSIONS = ["torch", "numpy", "scipy", "scikit_learn", "python"]
+FORM = {
+    "chapter": str, "profile": str, "parameters": dict, "recorded": str, "commit": str, "dirty": bool, "tables": dict, "files": dict,
+    "claims": list, "verdicts": list, "judged_by": dict,
+}  # fmt: skip
+OLDER = ("claims", "verdicts", "judged_by")  # which a record of an older kind may lack
 TOOK = ["device", "seconds", "peak_memory_mb", *VERSIONS, "machine", "cpu", "cpu_capability", "instruction_set", "gpu", "finished"]
 
 
@@ -176,9 +181,31 @@ def _read(here: Path, _: tuple) -> Record:
             if hashlib.sha256(content[name]).hexdigest() != checksum:
                 edited.append(name)
         tables = {name: store.from_csv(content[f"{name}.csv.gz"].decode()) for name in provenance["tables"]}
-        return Record(here, provenance, tables, _text_where_text(store.from_csv(content["runs.csv.gz"].decode())), edited)
+        record = Record(here, provenance, tables, _text_where_text(store.from_csv(content["runs.csv.gz"].decode())), edited)
+        _check_form(record)
+        return record
     except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"the record in {here} cannot be read ({type(error).__name__}: {error}). Restore it with git.") from error
+
+
+def _check_form(record: Record) -> None:
+    """A ValueError, LookupError or TypeError for what no `write` made, whether or not its checksum holds."""
+    known = record.provenance
+    if wrong := [name for name, kind in FORM.items() if not isinstance(known.get(name, kind() if name in OLDER else None), kind)]:
+        raise ValueError(f"it holds no {' and no '.join(wrong)}")
+    if (known["profile"], known["chapter"]) != record.folder.parts[-2:]:
+        raise ValueError(f"it is of {known['chapter']} under {known['profile']}")
+    of_each = {"claims": {"id"}, "verdicts": {"id", "verdict", "parts"}}
+    if not all(fields <= row.keys() for name, fields in of_each.items() for row in known.get(name, [])):
+        raise ValueError("a claim or a verdict in it is none")
+    if set(known["tables"]) != set(record.runs["table"]):
+        raise ValueError("its tables are not those of its runs")
+    if record.runs.duplicated(["table", "parameters"]).any():
+        raise ValueError("it holds a run twice")
+    if not all(pd.api.types.is_numeric_dtype(record.runs[name]) for name in ("seconds", "peak_memory_mb")):
+        raise ValueError("what its runs took is no number")
+    if lacking := {"key", "device", "finished"} - set(record.runs):
+        raise ValueError(f"its runs have no {' and no '.join(sorted(lacking))}")
 
 
 def _text_where_text(runs: pd.DataFrame) -> pd.DataFrame:

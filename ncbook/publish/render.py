@@ -35,11 +35,16 @@ def build(chapters: list[Chapter], beside: Sequence[Chapter] = ()) -> Path:
     new, old = site.with_name("html.new"), site.with_name("html.old")
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    shutil.copytree(made, new)
-    if site.exists():
-        site.rename(old)
-    new.rename(site)
-    shutil.rmtree(old, ignore_errors=True)
+    try:
+        shutil.copytree(made, new)
+        if site.exists():
+            site.rename(old)
+        new.rename(site)
+    finally:
+        if not site.exists() and old.exists():
+            old.rename(site)
+        for leftover in (new, old):
+            shutil.rmtree(leftover, ignore_errors=True)
     return page
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ncbook import paths
 from ncbook.escape import code, markdown
-from ncbook.publish import commits, notebooks, sealed
+from ncbook.publish import attestations, commits, notebooks, sealed
 from ncbook.publish.execute import Chapter
 from ncbook.runs.code import PACKAGE, module_code
 from ncbook.runs.digest import digest
@@ -13,15 +13,16 @@ from ncbook.runs.digest import digest
 
 def pages(requested: Sequence[Chapter]) -> dict[str, str]:
     """The generated Markdown by name: ``trust``, one line a chapter."""
-    rows = ["| chapter | profile | source | runs | core time | memory | computed on |", "|---|---|---|---|---|---|---|"]
+    rows = ["| chapter | profile | source | attested | runs | core time | memory | computed on |", "|---|---|---|---|---|---|---|---|"]
     for chapter in requested:
         lines = _provenance(chapter)
         if lines is None:
             continue
         source = f"record {lines.get('record', '')}" if chapter.recorded else "trained by this build"
+        signed = "yes" if chapter.recorded and attestations.attested(chapter.profile, chapter.name) else "no"
         rows.append(
             f"| [{notebooks.title(chapter.name)}](chapters/{chapter.name}) | {code(chapter.profile)} "
-            f"| {source} | {lines['runs']} | {lines['core time']} "
+            f"| {source} | {signed} | {lines['runs']} | {lines['core time']} "
             f"| {lines['memory']} | {lines['trained on']}; {lines['versions']} |"
         )
     return {"trust": "\n".join(rows) + "\n\n## Last verification\n\n" + last_verification(requested) + "\n"}
@@ -54,15 +55,19 @@ def _origin(profile: str, name: str) -> list[str | None]:
 def _verified(profile: str) -> str:
     try:
         report, whole = sealed.opened((paths.build() / "verify" / profile / "report.json").read_text(encoding="utf-8"))
+        if whole:
+            return _told(profile, report)
     except FileNotFoundError:
         return ""
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        whole = False
-    if not whole:
-        return (
-            f"{code(profile)}: the report of its last verification was edited after it was made, and is not shown; "
-            "`make verify` makes a new one."
-        )
+        pass
+    return (
+        f"{code(profile)}: the report of its last verification was edited after it was made, and is not shown; "
+        "`make verify` makes a new one."
+    )
+
+
+def _told(profile: str, report: dict) -> str:
     older = [name for name, of in report["of"].items() if of != _origin(profile, name)]
     counts: dict[str, int] = {}
     for table in report["tables"]:

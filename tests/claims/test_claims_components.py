@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from ncbook.chapters.symmetric_generalization import quantities as q
 from ncbook.claims import rule
@@ -38,6 +39,26 @@ def test_the_estimate_is_unbiased_and_the_interval_covers(frame):
     found = [component(one, draws=1) for one in y]
     covered = np.mean([c.low <= frame**2 <= c.high for c in found])
     assert 0.935 < covered < 0.985
+
+
+@pytest.mark.parametrize(("shape", "frame", "level"), [((8, 4), 1.0, 0.95), ((5, 8, 4), 0.3, 0.95), ((3, 6), 2.0, 0.9)])
+def test_the_interval_is_that_of_the_papers(shape, frame, level):
+    """Ting et al. 1990, as Burdick & Graybill 1992 (section 3.3) print it, with the points of F from another library's inverse."""
+    y = tables(*(shape if len(shape) == 3 else (1, *shape))[:1], frame, frames=shape[-2], seeds=shape[-1])
+    found = component(y, draws=1, level=level)
+    (first, second), layouts = mean_squares(y), len(y)
+    n1, n2, a = layouts * (shape[-2] - 1), layouts * (shape[-2] - 1) * (shape[-1] - 1), (1 - level) / 2
+    point = lambda share, n, m: stats.f.ppf(share, n, m) if m < np.inf else stats.chi2.ppf(share, n) / n
+    g1, h2 = 1 - 1 / point(1 - a, n1, np.inf), 1 / point(a, n2, np.inf) - 1
+    h1, g2 = 1 / point(a, n1, np.inf) - 1, 1 - 1 / point(1 - a, n2, np.inf)
+    wide, narrow = point(1 - a, n1, n2), point(a, n1, n2)
+    g12 = ((wide - 1) ** 2 - g1**2 * wide**2 - h2**2) / wide
+    h12 = ((1 - narrow) ** 2 - h1**2 * narrow**2 - g2**2) / narrow
+    down = g1**2 * first**2 + h2**2 * second**2 + g12 * first * second
+    up = h1**2 * first**2 + g2**2 * second**2 + h12 * first * second
+    assert found.low == pytest.approx(max(0, (first - second - np.sqrt(max(0, down))) / shape[-1]), rel=1e-9)
+    assert found.high == pytest.approx((first - second + np.sqrt(up)) / shape[-1], rel=1e-9)
+    assert found.error == second and found.estimate == pytest.approx((first - second) / shape[-1])
 
 
 def test_the_permutation_test_alarms_at_its_level_over_simulated_tables():

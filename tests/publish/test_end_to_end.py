@@ -164,7 +164,7 @@ def test_the_same_tables_whatever_jobs_is(built, tmp_path, monkeypatch):
 def test_with_nothing_to_do_no_torch_is_imported(built):
     before = built.contents("book/_build")
     snippet = (
-        "import sys\nfrom ncbook.cli.app import main\n"
+        "import sys\nfrom ncbook.cli import main\n"
         f"sys.argv = ['ncbook', 'run', {REAL!r}, '--profile', 'tiny']\n"
         "try:\n    main()\nexcept SystemExit as end:\n    print('exit', end.code)\n"
         "print('heavy:', sorted({'torch', 'papermill', 'matplotlib', 'pebble'} & set(sys.modules)))\n"

@@ -1,6 +1,7 @@
 """Executing notebooks: what never ends, what a kill leaves, and machines that print ASCII or strip docstrings."""
 
 import os
+import re
 import signal
 import tempfile
 import time
@@ -44,6 +45,22 @@ def test_a_cell_that_never_ends_loses_its_chapter_and_leaves_nothing(toy, monkey
     assert not list((toy.root / "book/_build").glob("*/*")) and not list(Path(tempfile.gettempdir()).iterdir())
 
 
+def test_a_cell_that_shows_more_than_a_page_can_loses_its_chapter(toy):
+    toy.chapter("toy", "print('a line')", endless=True)
+    toy.chapter("printed", "print('x' * 50_000_000)", endless=True)
+    toy.chapter("endless", "while endless:\n    print('x' * 10_000)", endless=True)
+    toy.chapter("shown", "'x' * 11_000_000", endless=True)
+    done = toy.ncbook("run", JOBS="2", TMPDIR=tempfile.gettempdir())
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    for name in ("printed", "endless"):
+        assert f"{name} failed: its cells print more than 10,000,000 letters, which no page can show; print less.\n" in done.stderr
+    assert re.search(
+        "shown failed: its outputs have 11,000,... letters, 11,000,... of them in cell 3, and a page can show 10,000,000; ", done.stderr
+    )
+    assert [path.name for path in (toy.root / "book/_build/quick").iterdir()] == ["toy"]
+    assert not list(Path(tempfile.gettempdir()).iterdir())
+
+
 def test_what_a_kill_left_is_removed_by_the_next_run(toy, monkeypatch):
     """As `_execute` has it, stopped before its end."""
     left = []
@@ -77,7 +94,8 @@ def test_commands_on_a_bare_machine(toy, machine, command):
     assert ("A toy" in done.stdout) == (command == "list")
 
 
-def test_an_interrupt_that_the_kernels_do_not_get_ends_them_and_leaves_nothing(toy):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_that_the_kernels_do_not_get_ends_them_and_leaves_nothing(toy, number):
     listens = signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test run in the background was told to ignore it
     with settings.within({"TMPDIR": tempfile.gettempdir()}):
         build = toy.start("run")
@@ -89,7 +107,7 @@ def test_an_interrupt_that_the_kernels_do_not_get_ends_them_and_leaves_nothing(t
             break
     assert kernel, "no kernel started within a minute"
     time.sleep(2)  # into the cell that never ends
-    os.kill(build.pid, signal.SIGINT)
+    os.kill(build.pid, number)
     _, said = build.communicate(timeout=30)
     assert build.returncode != 0 and b"toy failed: DeadKernelError" in said, said
     assert not list(Path(tempfile.gettempdir()).iterdir()) and not list((toy.root / "book/_build").glob("*/*"))

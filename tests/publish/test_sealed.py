@@ -122,6 +122,8 @@ def test_a_report_is_of_a_commit_a_record_and_its_code(report, monkeypatch):
         lambda text: text[: len(text) // 2],
         lambda text: "[]",
         lambda text: "null",
+        lambda text: sealed.seal({k: v for k, v in sealed.opened(text)[0].items() if k != "tables"}),
+        lambda text: sealed.seal({**sealed.opened(text)[0], "tables": ["exact"]}),
     ],
 )
 def test_an_edited_report_reaches_no_page(report, harm):

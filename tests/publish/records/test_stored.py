@@ -1,7 +1,11 @@
 """Records and their verification without training: the store holds the runs of a tracked record, as if they had just been computed here."""
 
 import gzip
+import hashlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -77,6 +81,67 @@ def record(profile: str = "quick") -> records.Record:
 
 
 # --- records ------------------------------------------------------------------------------------------------------------------------------
+
+
+def forged(change: Callable[[dict], dict]) -> None:
+    """Write the record's provenance anew, sealed as if it had been recorded so."""
+    path = record().folder / "provenance.json"
+    known, _ = sealed.opened(path.read_text())
+    path.write_text(sealed.seal(change(known)))
+
+
+RESEALED = {
+    "no tables": (lambda known: {**known, "tables": {}}, "its tables are not those of its runs"),
+    "a table more": (
+        lambda known: {**known, "tables": {**known["tables"], "x": {"experiment": ""}}},
+        "KeyError: .x.csv.gz",
+    ),
+    "another chapter": (lambda known: {**known, "chapter": "transfer_degradation"}, "it is of transfer_degradation under quick"),
+    "another profile": (lambda known: {**known, "profile": "laptop"}, "it is of train_test_collapse under laptop"),
+    "a commit that is a number": (lambda known: {**known, "commit": 3}, "it holds no commit"),
+    "no parameters": (lambda known: {k: v for k, v in known.items() if k != "parameters"}, "it holds no parameters"),
+    "claims without names": (lambda known: {**known, "claims": [{}]}, "a claim or a verdict in it is none"),
+    "verdicts of text": (lambda known: {**known, "verdicts": ["supported"]}, "AttributeError"),
+}
+
+
+@pytest.mark.parametrize("name", RESEALED)
+def test_a_provenance_that_nobody_recorded_is_one_sentence_though_its_checksum_holds(stored, name):
+    change, says = RESEALED[name]
+    forged(change)
+    with pytest.raises(InputError, match=says) as refused:
+        records.check("quick", CHAPTER, parameters(CHAPTER, "quick"))
+    assert "cannot be read" in str(refused.value) and "Restore it with git" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda runs: pd.concat([runs, runs.tail(1)]), "it holds a run twice"),
+        (lambda runs: runs.assign(seconds="long"), "what its runs took is no number"),
+        (lambda runs: runs.drop(columns="device"), "its runs have no device"),
+        (lambda runs: runs.drop(columns="key"), "its runs have no key"),
+        (lambda runs: runs.drop(columns="table"), "KeyError"),
+    ],
+)
+def test_runs_that_nobody_recorded_are_one_sentence_though_their_checksum_holds(stored, change, says):
+    path = record().folder / "runs.csv.gz"
+    text = store.to_csv(change(record().runs))
+    forged(lambda known: {**known, "files": {**known["files"], path.name: hashlib.sha256(text.encode()).hexdigest()}})
+    path.write_bytes(gzip.compress(text.encode()))
+    with pytest.raises(InputError, match=says):
+        records.check("quick", CHAPTER, parameters(CHAPTER, "quick"))
+
+
+def test_a_record_that_no_disk_takes_leaves_the_one_before(stored):
+    """No file may take more than its first kilobyte, as where a disk is full."""
+    before = {path: path.read_bytes() for path in paths.results().rglob("*") if path.is_file()}
+    limited = "import resource as r, sys; r.setrlimit(r.RLIMIT_FSIZE, (1000, 1000)); from ncbook.cli import main; main()"
+    command = [sys.executable, "-c", limited, "record", CHAPTER]
+    done = subprocess.run(command, env={**os.environ, "NCBOOK_ROOT": str(paths.root())}, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.startswith("ncbook: File too large") and done.stderr.count("\n") == 1, done.stderr
+    assert {path: path.read_bytes() for path in paths.results().rglob("*") if path.is_file()} == before
+    assert sorted(path.name for path in (paths.results() / "quick").iterdir()) == [CHAPTER]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
