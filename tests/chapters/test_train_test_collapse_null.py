@@ -17,8 +17,8 @@ NETWORKS, SEEDS, DRAWS = 60, 5, 4000
 
 
 def network(random: np.random.Generator, elasticity: float) -> pd.DataFrame:
-    """The rows of one network: train V falls to about 0.002, most steeply at the end, as under a cosine schedule; test V and the label-free statistics
-    follow with that elasticity, which varies by some 0.045, as that of the runs did at most."""
+    """The rows of one network: train V falls to about 0.002, most steeply at the end, as under a cosine schedule; test V and the
+    label-free statistics follow with that elasticity, which varies by some 0.045, as that of the runs did at most."""
     decades = np.interp(np.log(EPOCHS + 1), [0, np.log(8), np.log(601)], [1, -0.3, -2.7 + random.normal(0, 0.1)])
     train = decades + random.normal(0, 0.03, len(EPOCHS))
     test = 0.3 + elasticity * train + random.normal(0, 0.03, len(EPOCHS))

@@ -85,10 +85,10 @@ def blurred(train: Tensor, test: Tensor, labels: Tensor, share: float, *, seed: 
 
 
 def tasks(recipe: Recipe, labels: str, seed: int, device: str) -> tuple[Dataset, Dataset]:
-    """The data set to pre-train on, and the one whose fine labels are then read from the features. Raises `InputError` for other `labels`.
+    """The data set to pre-train on, and the one whose fine labels are then read from the features. `InputError` for other `labels`.
 
-    They are one for ``coarse`` labels, for ``fine`` ones and for coarse ones ``shuffled`` over the training images. With ``new`` the network
-    learns the fine classes of the first half of the coarse ones, and those of the other half, which it has never seen, are read.
+    They are one for ``coarse`` labels, for ``fine`` ones and for coarse ones ``shuffled`` over the training images. With ``new`` the
+    network learns the fine classes of the first half of the coarse ones, and those of the other half, which it has never seen, are read.
     """
     if labels not in LABELS:
         raise unknown("pre-training labels", labels, LABELS)

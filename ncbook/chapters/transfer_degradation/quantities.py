@@ -1,8 +1,8 @@
 """The numbers behind the claims on transfer. Each takes the rows of one seed in one setting, of one probe.
 
-The *main arm* is coarse labels at the largest weight decay on record: the one with the deepest collapse, fixed before any run. A *change* is
-the accuracy at the last epoch minus that where the terminal phase began. All are nan unless V on the training set falls by a decade over the
-terminal phase, and ends below `COLLAPSED`.
+The *main arm* is coarse labels at the largest weight decay on record: the one with the deepest collapse, fixed before any run. A *change*
+is the accuracy at the last epoch minus that where the terminal phase began. All are nan unless V on the training set falls by a decade over
+the terminal phase, and ends below `COLLAPSED`.
 """
 
 import numpy as np
