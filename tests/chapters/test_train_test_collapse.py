@@ -5,11 +5,12 @@ import pandas as pd
 import pytest
 
 from ncbook import chapters
-from ncbook.chapters.train_test_collapse.experiment import TABLES, experiment, grid
+from ncbook.chapters.train_test_collapse.experiment import TABLES, experiment, generated, grid, linear_grid, overlapping_grid
+from ncbook.data.gaussian import bayes_error
 from ncbook.errors import InputError
 from ncbook.publish.parameters import parameters as parameters_of
 
-TINY = {"epochs": 2, "train_size": 20, "common_size": 20, "measurements": 2, "batch_size": 10}
+TINY = {"epochs": 2, "train_size": 20, "measurements": 2, "batch_size": 10}
 
 
 def quick(**changes):
@@ -51,11 +52,29 @@ def test_one_run_twice_is_the_same_table_and_another_seed_is_not():
     assert not np.allclose(one.variance_ratio, other.variance_ratio)
 
 
-def test_sizes_are_compared_at_the_last_epoch_at_a_common_number_of_samples():
-    table = experiment(**quick(train_size=40, common_size=20))
-    last = table[table.epoch == 2]
-    assert table[table.epoch < 2].variance_ratio_common.isna().all() and last.variance_ratio_common.notna().all()
-    assert set(last.common_n) == {2}
+def test_controls_train_for_as_many_steps_as_the_largest_training_set():
+    parameters = parameters_of("train_test_collapse")
+    steps = {
+        name: {run["epochs"] * -(-run["train_size"] // run["batch_size"]) for run in grid(**parameters)}
+        for name, (_, grid) in TABLES.items()
+    }
+    assert steps == {name: {600} for name in TABLES}
+    assert {run["seed"] for _, grid in TABLES.values() for run in grid(**parameters)} == set(range(100, 100 + parameters["seeds"]))
+
+
+def test_a_linear_network_is_one():
+    (run,) = linear_grid(**{**parameters_of("train_test_collapse"), "seeds": 1})
+    assert run["linear"] and run["loss"] == "cross_entropy"
+    straight, bent = (experiment(**{**run, **TINY, "linear": linear}) for linear in (True, False))
+    assert not np.allclose(straight.variance_ratio, bent.variance_ratio)
+
+
+def test_the_rule_that_knows_the_means_makes_the_bayes_error():
+    run = overlapping_grid(**{**parameters_of("train_test_collapse"), "seeds": 1})[0]
+    table = generated(**{**run, **TINY, "dataset": "gaussian:separation=3", "test_size": 5000})
+    (known,), (counted,) = table.bayes_error.unique(), table.bayes_rule_error.unique()
+    assert known == pytest.approx(bayes_error(10, 3.0))
+    assert counted == pytest.approx(known, abs=4 * np.sqrt(known * (1 - known) / 5000))
 
 
 def test_train_and_test_columns_agree_where_they_must():
@@ -70,7 +89,3 @@ def test_train_and_test_columns_agree_where_they_must():
 def test_a_grid_of_unknown_things_is_refused(changes, says):
     with pytest.raises(InputError, match=says):
         grid(**{**parameters_of("train_test_collapse"), **changes})
-
-
-def test_the_table_that_the_claims_name_is_there():
-    assert {"collapse": (experiment, grid)} == TABLES

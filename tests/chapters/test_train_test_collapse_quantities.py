@@ -11,14 +11,14 @@ from ncbook.chapters.train_test_collapse import quantities as q
 EPOCHS = [0, 1, 10, 20, 40]
 
 
-def curves(train: dict[str, list[float]], test: dict[str, list[float]], *, terminal=10.0, size: int = 1000) -> pd.DataFrame:
-    """One seed's rows: named columns at EPOCHS on both splits; the terminal phase is known from its epoch on, as the experiment says it."""
+def curves(train: dict[str, list[float]], test: dict[str, list[float]], *, terminal=10.0) -> pd.DataFrame:
+    """One network's rows: columns at EPOCHS on both splits; the terminal phase is known from its epoch on, as the experiment says it."""
     rows = []
     for split, columns in (("train", train), ("test", test)):
         for i, epoch in enumerate(EPOCHS):
             known = math.nan if math.isnan(terminal) or epoch < terminal else terminal
             values = {name: column[i] for name, column in columns.items()}
-            rows.append({"train_size": size, "epoch": epoch, "split": split, "terminal_epoch": known, **values})
+            rows.append({"epoch": epoch, "split": split, "terminal_epoch": known, **values})
     return pd.DataFrame(rows).sample(frac=1, random_state=0)  # the order of rows says nothing
 
 
@@ -26,90 +26,104 @@ def both(train: list[float], test: list[float], **kwargs) -> pd.DataFrame:
     return curves({"variance_ratio": train}, {"variance_ratio": test}, **kwargs)
 
 
-DOWN = [9, 3, 1, 0.1, 0.01]  # two decades from the terminal phase on, which begins at the value 1
+DOWN = [9, 3, 0.1, 0.02, 0.001]  # two decades from the terminal phase on; its last decade begins between the last two epochs
 FLAT = [9, 3, 2, 2, 2]
-UP = [9, 3, 2, 2.5, 20]  # one decade up
+AS_TRAIN = [9, 3, 1, 0.2, 0.01]
+HALF = [9, 3, 1, 20**0.5 / 10, 0.1]  # half the decades of train
 
 
 def test_terminal_fall():
-    assert q.terminal_fall(both(DOWN, UP)) == pytest.approx(0.01)
-    assert q.terminal_fall(both(DOWN, UP), split="test") == pytest.approx(10)
-    assert q.terminal_fall(both(DOWN, UP, terminal=20.0)) == pytest.approx(0.1)
-    assert q.terminal_fall(both(DOWN, UP, terminal=0.0)) == pytest.approx(0.01 / 9)
+    assert q.terminal_fall(both(DOWN, FLAT)) == pytest.approx(0.01)
+    assert q.terminal_fall(both(DOWN, FLAT), split="test") == pytest.approx(1)
+    assert q.terminal_fall(both(DOWN, FLAT, terminal=20.0)) == pytest.approx(0.05)
+    assert q.terminal_fall(both(DOWN, FLAT, terminal=0.0)) == pytest.approx(0.001 / 9)
 
 
-def test_strong_lag():
-    assert q.strong_lag(both(DOWN, DOWN)) == pytest.approx(-1)  # test falls as train does: half of two decades, less two
-    assert q.strong_lag(both(DOWN, [9, 3, 1, 0.5, 0.1])) == pytest.approx(0)  # at half the rate: the threshold
-    assert q.strong_lag(both(DOWN, FLAT)) == pytest.approx(1)
-    assert q.strong_lag(both(DOWN, UP)) == pytest.approx(2)
-    assert q.strong_lag(both(FLAT, FLAT)) == pytest.approx(0)
+def test_elasticity_is_of_the_last_decade_alone():
+    assert q.strong_elasticity(both(DOWN, FLAT)) == pytest.approx(0)
+    assert q.strong_elasticity(both(DOWN, AS_TRAIN)) == pytest.approx(1)
+    assert q.strong_elasticity(both(DOWN, HALF)) == pytest.approx(0.5)
+    assert q.strong_elasticity(both(DOWN, [99, 50, 3, 2, 2])) == pytest.approx(0)  # what test did before does not count
+    rise = math.log10(20)  # decades of train between the last two epochs: a rise of test by one decade there is 1 / rise of the last one
+    assert q.strong_elasticity(both(DOWN, [9, 3, 2, 2, 20])) == pytest.approx(-1 / rise)
 
 
-def test_weak_lag_is_that_of_the_statistic_that_lags_less():
-    fall, flat = {"weak_nearest_mean": DOWN, "weak_kmeans": DOWN}, {"weak_nearest_mean": FLAT, "weak_kmeans": FLAT}
-    assert q.weak_lag(curves(fall, fall)) == pytest.approx(-1)
-    assert q.weak_lag(curves(fall, flat)) == pytest.approx(1)
-    assert q.weak_lag(curves(fall, {**flat, "weak_kmeans": DOWN})) == pytest.approx(-1)
-    assert q.weak_lag(curves(fall, {**flat, "weak_nearest_mean": UP})) == pytest.approx(1)
-
-
-def test_opposite_over_training_needs_both_to_move():
-    assert q.opposite_over_training(both(DOWN, UP)) == pytest.approx(1)  # two decades down, one up
-    assert q.opposite_over_training(both([9, 3, 1, 0.5, 0.5], UP)) == pytest.approx(math.log10(2))
-    assert q.opposite_over_training(both(DOWN, FLAT)) == pytest.approx(0)
-    assert q.opposite_over_training(both(UP, UP)) == pytest.approx(-1)
-    assert q.opposite_over_training(both(DOWN, DOWN)) == pytest.approx(-2)
-
-
-@pytest.mark.parametrize("terminal", [math.nan, 40.0], ids=["never", "at the last epoch"])
-@pytest.mark.parametrize("quantity", [q.terminal_fall, q.strong_lag, q.weak_lag, q.opposite_over_training])
-def test_without_a_terminal_phase_there_is_no_number(quantity, terminal):
-    columns = dict.fromkeys(("variance_ratio", "weak_nearest_mean", "weak_kmeans"), DOWN)
-    assert math.isnan(quantity(curves(columns, columns, terminal=terminal)))
-
-
-def test_a_missing_half_is_no_number():
-    """The smaller of a number and of nothing is nothing, in whichever order they come."""
-    gone = [9, 3, math.nan, 1, 1]
-    fall, flat = {"weak_nearest_mean": DOWN, "weak_kmeans": DOWN}, {"weak_nearest_mean": FLAT, "weak_kmeans": FLAT}
-    for name in fall:
-        assert math.isnan(q.weak_lag(curves(fall, {**flat, name: gone})))
-    assert math.isnan(q.opposite_over_training(both(DOWN, gone)))
-    assert math.isnan(q.opposite_over_training(both(gone, UP)))
-    assert math.isnan(q.opposite_over_train_size(sizes({1000: (0.1, math.nan), 100: (0.001, 10.0)})))
-    assert math.isnan(q.opposite_over_train_size(sizes({1000: (math.nan, 1.0), 100: (0.001, 10.0)})))
-
-
-def test_the_largest_training_set_is_what_counts_over_training():
-    rows = pd.concat([both(DOWN, UP), both(FLAT, DOWN, size=100, terminal=math.nan)])
-    assert q.terminal_fall(rows) == pytest.approx(0.01)
-    assert q.strong_lag(rows) == pytest.approx(2)
-
-
-def sizes(values: dict[int, tuple[float, float]]) -> pd.DataFrame:
-    """Last values (train, test) by training-set size; smaller sets train for more epochs, and end elsewhere."""
-    parts = []
-    for size, (train, test) in values.items():
-        column = {"variance_ratio_common": [5, 5, 5, 5, train]}, {"variance_ratio_common": [5, 5, 5, 5, test]}
-        part = curves(*column, size=size)
-        parts.append(part.assign(epoch=part.epoch * 1000 // size))
-    return pd.concat(parts)
-
-
-def test_opposite_over_train_size():
-    assert q.opposite_over_train_size(sizes({1000: (0.1, 1.0), 100: (0.001, 10.0)})) == pytest.approx(1)  # two decades, one decade
-    assert q.opposite_over_train_size(sizes({100: (0.1, 10.0), 300: (9, 9), 1000: (0.1, 1.0)})) == pytest.approx(0)  # train stays
-    assert q.opposite_over_train_size(sizes({100: (0.01, 0.1), 1000: (0.1, 1.0)})) == pytest.approx(-1)  # test falls
-    assert q.opposite_over_train_size(sizes({100: (1.0, 10.0), 1000: (0.1, 1.0)})) == pytest.approx(-1)  # train rises
-    assert math.isnan(q.opposite_over_train_size(sizes({1000: (0.1, 1.0)})))
-
-
-def test_noise_alone_is_not_opposite_movement():
-    """Two independent changes without direction: the smaller of the two is negative on average, so chance works against the claim."""
+def test_elasticity_between_measured_epochs_is_that_of_a_power_law_wherever_they_are():
     random = np.random.default_rng(0)
-    values = []
-    for _ in range(400):
-        train, test = 10 ** random.normal(0, 0.1, size=(2, len(EPOCHS)))
-        values.append(q.opposite_over_training(both(list(train), list(test))))
-    assert np.mean(values) < -0.03
+    for _ in range(20):
+        train = np.sort(10 ** random.uniform(-4, 0, size=len(EPOCHS)))[::-1]
+        train[[2, -1]] = train[-1] * 10 ** random.uniform(1, 3), min(train[-1], 4e-3)
+        train = np.sort(train)[::-1]
+        if train[2] >= 10 * train[-1]:
+            assert q.strong_elasticity(both(list(train), list(2 * train**0.4))) == pytest.approx(0.4)
+
+
+def test_a_fall_that_is_undone_is_not_of_the_last_decade():
+    assert q.strong_elasticity(both([9, 3, 0.1, 0.0005, 0.001], FLAT)) == pytest.approx(0)
+    bounce = both([9, 0.0005, 0.1, 0.05, 0.001], [9, 1, 4, 2, 1])  # the last crossing counts
+    assert 0 < q.strong_elasticity(bounce) < 1
+
+
+def test_weak_elasticity_is_that_of_the_statistic_that_falls_more():
+    def weak(nearest, kmeans):
+        return q.weak_elasticity(
+            curves({"variance_ratio": DOWN}, {"variance_ratio": FLAT, "weak_nearest_mean": nearest, "weak_kmeans": kmeans})
+        )
+
+    assert weak(AS_TRAIN, AS_TRAIN) == pytest.approx(1)
+    assert weak(AS_TRAIN, FLAT) == weak(FLAT, AS_TRAIN) == pytest.approx(1)
+    assert weak(FLAT, FLAT) == pytest.approx(0)
+    gone = [9, 3, math.nan, math.nan, math.nan]
+    assert math.isnan(weak(gone, FLAT)) and math.isnan(weak(FLAT, gone))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        both(DOWN, FLAT, terminal=math.nan),
+        both(DOWN, FLAT, terminal=40.0),
+        both([9, 3, 0.02, 0.01, 0.004], FLAT),  # less than a decade
+        both([9, 3, 1, 0.1, 0.006], FLAT),  # not deep enough
+        both(DOWN[:-1] + [math.nan], FLAT),
+    ],
+    ids=["never", "at the last epoch", "no decade", "not collapsed", "undefined"],
+)
+def test_the_guard(rows):
+    assert not q.collapsed(rows)
+    for quantity in (q.strong_elasticity, q.weak_elasticity, q.opposite_over_training, q.equal_norms_and_angles, q.self_duality):
+        assert math.isnan(quantity(rows))
+    assert math.isnan(q.nearest_mean_mismatch(rows))
+
+
+def test_opposite_over_training_is_the_rise_of_test():
+    assert q.opposite_over_training(both(DOWN, FLAT)) == pytest.approx(0)
+    assert q.opposite_over_training(both(DOWN, [9, 3, 2, 2, 20])) > 0
+    assert q.opposite_over_training(both(DOWN, AS_TRAIN)) == pytest.approx(-1)
+
+
+def test_the_four_properties_at_the_end_and_before_training():
+    train = {
+        "variance_ratio": DOWN,
+        "nc2_equinorm": [0.1, 0, 0, 0, 0.02],
+        "nc2_equiangularity": [0.2, 0, 0, 0, 0.01],
+        "nc2_max_angle": [0.3, 0, 0, 0, 0.03],
+        "nc3_self_duality": [2, 1, 1, 1, 0.04],
+        "nc4_ncc_mismatch": [0.8, 0, 0, 0, 0],
+    }
+    test = {name: [9, 9, 9, 9, 9] for name in train} | {"nc4_ncc_mismatch": [0.9, 0, 0, 0, 0.01]}
+    rows = curves(train, test)
+    assert (q.equal_norms_and_angles(rows), q.untrained_norms_and_angles(rows)) == (0.03, 0.3)
+    assert q.norms_and_angles_without_collapse(rows) == 0.03
+    assert (q.self_duality(rows), q.untrained_self_duality(rows)) == (0.04, 2)
+    assert (q.nearest_mean_mismatch(rows), q.untrained_mismatch(rows)) == (0.01, 0.9)
+    shallow = curves(train | {"variance_ratio": FLAT}, test)
+    assert q.norms_and_angles_without_collapse(shallow) == 0.03 and math.isnan(q.equal_norms_and_angles(shallow))
+    assert math.isnan(q.norms_and_angles_without_collapse(curves(train, test, terminal=math.nan)))
+
+
+def test_errors_over_the_bayes_error():
+    rows = curves({"variance_ratio": DOWN, "error": [0] * 5}, {"variance_ratio": FLAT, "error": [0.9, 0.5, 0.1, 0.05, 0.03]})
+    rows = rows.assign(bayes_error=0.01, bayes_rule_error=0.012)
+    assert q.error_over_bayes(rows) == pytest.approx(3)
+    assert q.bayes_rule_over_bayes(rows) == pytest.approx(1.2)
+    assert math.isnan(q.error_over_bayes(rows.assign(terminal_epoch=math.nan)))

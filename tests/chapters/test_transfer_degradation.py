@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from ncbook import chapters
 from ncbook.chapters.transfer_degradation import experiment as chapter
 from ncbook.chapters.transfer_degradation import quantities as q
 from ncbook.claims.rule import judge_part
@@ -16,10 +17,11 @@ from ncbook.metrics.collapse import variance_ratio
 from ncbook.metrics.moments import ClassMoments
 from ncbook.training.recipe import Recipe
 
+CLAIMS = {claim.id: claim for claim in chapters.claims("transfer_degradation")}
 EPOCHS = [0, 1, 10, 20, 40]
 FALL = [0.9, 0.9, 0.8, 0.6, 0.5]  # loses 0.3 from epoch 10 on
 FLAT = [0.9, 0.9, 0.8, 0.8, 0.8]
-V = [10, 5, 1, 0.1, 0.01]
+V = [10, 5, 1, 0.1, 0.005]
 
 
 def arm(accuracy, *, v=V, labels="coarse", weight_decay=1e-2, layer="hidden3", probe="logistic", terminal=10.0, source=None, blur=0.0):
@@ -54,8 +56,7 @@ def together(*arms) -> pd.DataFrame:
 BESIDE = (
     arm(FLAT, weight_decay=1e-3),
     arm(FLAT, labels="fine"),
-    arm(FLAT, labels="random"),
-    arm(FLAT, probe="whitened"),
+    arm(FLAT, labels="shuffled"),
     arm(FLAT, layer="hidden1"),
     arm(FLAT, blur=1e-3),
 )
@@ -64,12 +65,14 @@ BESIDE = (
 def test_change():
     assert q.change(together(arm(FALL), *BESIDE)) == pytest.approx(-0.3)
     assert q.change(arm(FLAT)) == 0
-    assert q.change(arm(FALL, terminal=20.0)) == pytest.approx(-0.1)
+    assert q.change(arm(FALL, v=[10, 5, 1, 0.5, 0.005], terminal=20.0)) == pytest.approx(-0.1)
 
 
-def test_change_of_probe_is_that_of_the_rows_given():
-    assert q.change_of_probe(together(arm(FALL, probe="whitened"), arm(FLAT, probe="whitened", layer="hidden1"))) == pytest.approx(-0.3)
-    assert q.change_of_probe(together(arm(FALL, probe="centre"), arm(FLAT, probe="centre", weight_decay=0.0))) == pytest.approx(-0.3)
+def test_changes_of_the_other_arms():
+    rows = together(arm(FALL), arm(FLAT, labels="fine"), arm([0.9, 0.9, 0.8, 0.7, 0.7], labels="new"))
+    assert q.change_with_fine_labels(rows) == 0
+    assert q.change_on_new_classes(rows) == pytest.approx(-0.1)
+    assert math.isnan(q.change_with_fine_labels(arm(FALL))) and math.isnan(q.change_on_new_classes(arm(FALL)))
 
 
 def test_source_change():
@@ -77,108 +80,137 @@ def test_source_change():
     assert q.source_change(arm(FALL, source=[0.5, 0.8, 0.9, 0.9, 0.85])) == pytest.approx(-0.05)
 
 
-def test_slope_over_training_is_in_accuracy_a_decade_and_looks_at_the_terminal_phase_only():
-    line = [0.0, 1.0, 0.8, 0.7, 0.6]  # two decades cost 0.2
-    assert q.slope_over_training(together(arm(line), *BESIDE)) == pytest.approx(0.1)
-    assert q.slope_over_training(arm(FLAT)) == pytest.approx(0)
-    assert q.slope_over_training(arm([0, 0, 0.6, 0.7, 0.8])) == pytest.approx(-0.1)
-    assert math.isnan(q.slope_over_training(arm(line, terminal=20.0)))  # two points have no slope worth the name
-
-
 def test_slope_over_weight_decay_is_at_the_last_epoch():
     def ending(accuracy, v, **kwargs):
         return arm([*FLAT[:-1], accuracy], v=[*V[:-1], v], **kwargs)
 
-    arms = ending(0.5, 0.01), ending(0.7, 0.1, weight_decay=5e-3), ending(0.9, 1.0, weight_decay=1e-3)
-    others = arm(FLAT, labels="fine", weight_decay=0.5), arm(FLAT, probe="centre", weight_decay=2e-3), arm(FLAT, layer="hidden1")
+    arms = ending(0.5, 0.005), ending(0.7, 0.05, weight_decay=5e-3), ending(0.9, 0.5, weight_decay=1e-3)
+    others = arm(FLAT, labels="fine", weight_decay=0.5), arm(FLAT, layer="hidden1")
     assert q.slope_over_weight_decay(together(*arms, *others)) == pytest.approx(0.2)
     assert q.slope_over_weight_decay(together(*arms[:2])) == pytest.approx(0.2)
     assert math.isnan(q.slope_over_weight_decay(arms[0]))
+    assert math.isnan(q.slope_over_weight_decay(together(arms[0], ending(0.7, 0.04, weight_decay=5e-3))))  # less than a decade apart
+    fine = [ending(0.8, v, labels="fine", weight_decay=d) for v, d in ((0.005, 1e-2), (0.5, 1e-3))]
+    assert q.slope_with_fine_labels(together(*arms, *fine)) == pytest.approx(0)
 
 
-def test_last_layer_beyond_compares_with_the_earlier_layer_that_loses_most():
-    some = [0.9, 0.9, 0.8, 0.8, 0.7]
-    assert q.last_layer_beyond(together(arm(FALL), arm(some, layer="hidden2"), arm(FLAT, layer="hidden1"))) == pytest.approx(-0.2)
-    assert q.last_layer_beyond(together(arm(some), arm(FALL, layer="hidden2"), arm(FLAT, layer="hidden1"))) == pytest.approx(0.2)
-    assert math.isnan(q.last_layer_beyond(arm(FALL)))
+def test_fine_structure_is_a_share_of_what_the_untrained_network_has():
+    noise = {"blur": 1e-4, "probe": "whitened"}
+    kept = arm([0.8, 0.8, 0.8, 0.6, 0.5], **noise)  # the ceiling is 2 / 10
+    means = arm([0.2] * 5, layer="class means", **noise).query("epoch == 40")
+    assert q.fine_structure(together(kept, means)) == pytest.approx(0.5)
+    assert q.fine_structure_of_class_means(together(kept, means)) == pytest.approx(0)
+    assert math.isnan(q.fine_structure_of_class_means(kept))
 
 
-def test_beyond_fine_labels():
-    assert q.beyond_fine_labels(together(arm(FALL), arm(FLAT, labels="fine"))) == pytest.approx(-0.3)
-    assert q.beyond_fine_labels(together(arm(FALL), arm(FALL, labels="fine", terminal=20.0))) == pytest.approx(-0.2)
-    assert math.isnan(q.beyond_fine_labels(arm(FALL)))
+def every(rows):
+    return [
+        q.change(rows),
+        q.change_with_fine_labels(rows),
+        q.change_on_new_classes(rows),
+        q.source_change(rows),
+        q.slope_over_weight_decay(rows),
+        q.slope_with_fine_labels(rows),
+        q.fine_structure(rows),
+        q.fine_structure_of_class_means(rows),
+    ]
 
 
-def test_above_ceiling():
-    assert q.above_ceiling(together(arm(FALL), *BESIDE)) == pytest.approx(0.3)  # 0.5 - 2 / 10
-
-
-@pytest.mark.parametrize("terminal", [math.nan, 40.0], ids=["never", "at the last epoch"])
 @pytest.mark.parametrize(
-    "quantity", [q.change, q.change_of_probe, q.source_change, q.slope_over_training, q.last_layer_beyond, q.beyond_fine_labels]
+    "changes",
+    [{"terminal": math.nan}, {"terminal": 40.0}, {"v": [10, 5, 1, 0.5, 0.02]}, {"v": [10, 5, 0.04, 0.03, 0.005]}],
+    ids=["no terminal phase", "only at the last epoch", "not collapsed", "less than a decade"],
 )
-def test_without_a_terminal_phase_there_is_no_number(quantity, terminal):
-    rows = together(*(arm(FALL, terminal=terminal, layer=n) for n in ("hidden1", "hidden3")), arm(FLAT, labels="fine"))
-    assert math.isnan(quantity(rows))
+def test_the_guard(changes):
+    def rows(**changes):
+        arms = [arm(FALL, labels=name, **changes) for name in ("coarse", "fine", "new")]
+        low = [arm(FALL, labels=name, weight_decay=1e-3, **{**changes, "v": [10, 5, 1, 1, 0.9]}) for name in ("coarse", "fine")]
+        return together(*arms, *low, arm(FLAT, layer="class means", **changes).query("epoch == 40"))
+
+    assert np.isnan(every(rows(**changes))).all()
+    assert np.isfinite(every(rows(v=[10, 5, 1, 0.1, 0.005]))).all()
 
 
-def false_alarms(quantity, simulate, test, draws=200):
-    """How often five seeds of noise alone are judged to support a claim."""
-    random = np.random.default_rng(0)
-    calls = [judge_part([quantity(simulate(random)) for _ in range(5)], test=test, threshold=0).p_for <= 0.025 for _ in range(draws)]
-    return np.mean(calls)
+def rates(name, simulate, draws=400):
+    """How often five seeds of surrogate rows are judged to support a claim, and to contradict it."""
+    claim, random = CLAIMS[name], np.random.default_rng(0)
+    parts = [
+        judge_part([claim.compute(simulate(random)) for _ in range(5)], test=claim.test, threshold=claim.threshold) for _ in range(draws)
+    ]
+    return np.mean([part.p_for <= 0.025 for part in parts]), np.mean([part.p_against <= 0.025 for part in parts])
 
 
-def constant(random, **kwargs):
-    """An accuracy that does not change, measured each time on another 500 test images."""
-    return arm(list(random.binomial(500, 0.8, size=len(EPOCHS)) / 500), **kwargs)
+def falling(random, by, **kwargs):
+    """An accuracy that falls by so much over the terminal phase, measured each time on another 500 test images."""
+    shares = np.array([0.9, 0.9, 0.8, 0.8 - by / 2, 0.8 - by])
+    return arm(list(random.binomial(500, shares) / 500), **kwargs)
+
+
+def by_decay(random, slope):
+    """Two weight decays two decades of V apart."""
+    return pd.concat(
+        [falling(random, 2 * slope), falling(random, 0, weight_decay=1e-3, v=[*V[:-1], V[-1] * 100])],
+    )
+
+
+def with_structure(random, share):
+    return falling(random, 0.8 - (0.2 + share * 0.7), blur=1e-4, probe="whitened")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("quantity", "test", "simulate"),
+    ("name", "simulate", "null"),
     [
-        (q.change, "less", constant),
-        (q.slope_over_training, "greater", constant),
-        (
-            q.slope_over_weight_decay,
-            "greater",
-            lambda r: pd.concat([constant(r, weight_decay=w, v=[*V[:-1], v]) for w, v in ((0.01, 0.005), (0.007, 0.04), (0.003, 1.0))]),
-        ),
-        (q.last_layer_beyond, "less", lambda r: pd.concat([constant(r, layer=f"hidden{i}") for i in (1, 2, 3)])),
-        (q.beyond_fine_labels, "less", lambda r: pd.concat([constant(r), constant(r, labels="fine")])),
+        ("transfer-falls", falling, 0.01),
+        ("transfer-new-classes", lambda r, by: falling(r, by, labels="new"), 0.01),
+        ("transfer-collapse-at-equal-epochs", by_decay, 0.02),
+        ("transfer-fine-structure-stays", with_structure, 0.1),
     ],
-    ids=["change", "over training", "over weight decay", "last layer", "fine labels"],
 )
-def test_noise_alone_is_called_support_no_more_often_than_the_rule_says(quantity, test, simulate):
-    assert false_alarms(quantity, simulate, test) <= 0.025 + 3 * math.sqrt(0.025 * 0.975 / 200)
+def test_claims_are_seen_at_their_effect_and_not_made_of_noise(name, simulate, null):
+    allowed = 0.05 + 2 * math.sqrt(0.05 * 0.95 / 400)
+    supported, contradicted = rates(name, lambda r: simulate(r, null))
+    assert supported <= allowed and contradicted <= allowed
+    assert rates(name, lambda r: simulate(r, abs(CLAIMS[name].effect)))[0] >= 0.8
 
 
 RECIPE = Recipe(dataset="digits", model="mlp", train_size=100, epochs=1, learning_rate=0.1, weight_decay=0.0, batch_size=10)
 
 
-def test_source_tasks_differ_in_the_labels_only():
-    tasks = {name: chapter.source_task(RECIPE, name, 3, "cpu") for name in chapter.LABELS}
+def test_tasks_on_the_same_images_differ_in_the_labels_only():
+    found = {name: chapter.tasks(RECIPE, name, 3, "cpu") for name in ("coarse", "fine", "shuffled")}
     plain = load("digits", train_size=100, seed=3)
-    for task in tasks.values():
-        for split, same in ((task.train, plain.train), (task.test, plain.test)):
+    for data, target in found.values():
+        assert target is data
+        for split, same in ((data.train, plain.train), (data.test, plain.test)):
             assert torch.equal(split.images, same.images)
             assert torch.equal(split.fine_labels, same.fine_labels)
-    assert [tasks[name].num_classes for name in chapter.LABELS] == [2, 10, 2]
-    assert torch.equal(tasks["fine"].train.labels, plain.train.labels)
-    assert torch.equal(tasks["coarse"].train.labels, plain.train.labels // 5)
-
-
-def test_random_groups_are_as_large_as_the_coarse_classes_and_another_draw_for_each_seed():
-    draws = [chapter.source_task(RECIPE, "random", seed, "cpu") for seed in range(4)]
-    groupings = {tuple(d.coarse_of_fine.tolist()) for d in draws}
-    assert len(groupings) == 4
-    for task in draws:
-        assert task.coarse_of_fine.bincount().tolist() == [5, 5]
-        for split in (task.train, task.test):
-            assert torch.equal(split.labels, task.coarse_of_fine[split.fine_labels])
+    assert [found[name][0].num_classes for name in found] == [2, 10, 2]
+    assert torch.equal(found["fine"][0].train.labels, plain.train.labels)
+    assert torch.equal(found["coarse"][0].train.labels, plain.train.labels // 5)
+    shuffled = found["shuffled"][0].train.labels
+    assert shuffled.bincount().tolist() == [50, 50] and not torch.equal(shuffled, plain.train.labels // 5)
+    assert torch.equal(found["shuffled"][0].test.labels, plain.test.labels // 5)
     with pytest.raises(InputError, match="pre-training labels 'groups'"):
-        chapter.source_task(RECIPE, "groups", 0, "cpu")
+        chapter.tasks(RECIPE, "groups", 0, "cpu")
+
+
+def test_new_classes_are_the_images_that_the_network_does_not_see():
+    data, target = chapter.tasks(RECIPE, "new", 3, "cpu")
+    plain = load("digits", train_size=100, seed=3)
+    assert (data.num_classes, data.class_names, target.class_names) == (5, tuple("01234"), tuple("56789"))
+    for side in ("train", "test"):
+        seen, unseen, whole = (getattr(one, side) for one in (data, target, plain))
+        assert torch.equal(seen.images, whole.images[whole.labels < 5]) and torch.equal(unseen.images, whole.images[whole.labels >= 5])
+        assert torch.equal(seen.labels, whole.labels[whole.labels < 5])
+        assert torch.equal(unseen.fine_labels, whole.labels[whole.labels >= 5] - 5)
+
+
+def test_on_class_means_two_points_are_left():
+    labels = torch.tensor([0, 0, 1, 1])
+    train, test = torch.tensor([[0.0], [2.0], [10.0], [12.0]]), torch.tensor([[5.0], [7.0]])
+    a, b = chapter.on_class_means(train, test, labels)
+    assert (a.flatten().tolist(), b.flatten().tolist()) == ([1, 1, 11, 11], [1, 11])
 
 
 def test_blur_by_itself_makes_the_share_asked_for():
@@ -197,15 +229,16 @@ GRID = {"dataset": "digits", "model": "mlp", "precision": "float32", "measuremen
 
 
 def test_the_grid_has_one_main_arm():
-    runs = chapter.grid(**GRID, **SMALL, labels=["coarse", "fine", "random"], weight_decay=[0.01, 0.001], epochs=8, seeds=2)
+    runs = chapter.grid(**GRID, **SMALL, labels=["coarse", "fine", "new"], weight_decay=[0.01, 0.001], epochs=8, seeds=2)
     arms = [(r["labels"], r["weight_decay"], r["measurements"], r["every_layer"], r["blurs"]) for r in runs if r["seed"] == 0]
     assert arms == [
         ("coarse", 0.01, 3, True, [0.01]),
         ("coarse", 0.001, 2, False, []),
         ("fine", 0.01, 2, False, []),
-        ("random", 0.01, 2, False, []),
+        ("fine", 0.001, 2, False, []),
+        ("new", 0.01, 2, False, []),
     ]
-    assert len(runs) == 8
+    assert len(runs) == 10
 
 
 def test_a_tiny_run():
@@ -215,7 +248,7 @@ def test_a_tiny_run():
     assert sorted(table.epoch.unique()) == sorted({0, 1, 3, 8, int(table.terminal_epoch.max())})
     assert table.accuracy.between(0, 1).all()
     assert set(table[table.blur > 0].epoch) == {0, 8, int(table.terminal_epoch.max())}
-    assert set(table[table.epoch == 8].layer) == {"hidden1", "hidden2", "hidden3"}
+    assert set(table[table.epoch == 8].layer) == {"hidden1", "hidden2", "hidden3", "class means"}
     one = ["epoch", "layer", "probe", "blur"]
     assert not table.duplicated(one).any()
     last = table[(table.epoch == 8) & table.last_layer & (table.blur == 0)].iloc[0]

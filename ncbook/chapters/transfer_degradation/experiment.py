@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ncbook.data.datasets import Dataset
+from ncbook.data.datasets import Dataset, Split
 from ncbook.errors import unknown
 from ncbook.metrics.moments import ClassMoments
 from ncbook.metrics.probes import probe_accuracies
@@ -16,26 +16,28 @@ from ncbook.seeds import child_generator
 from ncbook.training.evaluate import extract_layers
 from ncbook.training.recipe import Recipe, takes_recipe
 
-LABELS = ("coarse", "fine", "random")
+LABELS = ("coarse", "fine", "shuffled", "new")
 
 
 @takes_recipe
 def experiment(recipe: Recipe, *, labels: str, every_layer: bool, blurs: list[float], seed: int, device: str = "cpu") -> pd.DataFrame:
-    """Accuracy of the probes on the fine labels: one row an epoch, layer, probe and blur."""
-    data = source_task(recipe, labels, seed, device)
+    """Accuracy of the probes on the fine labels: one row an epoch, layer, probe and blur.
+
+    The layer ``class means`` is the last one, with each image put on the train mean nearest to it: collapsed altogether.
+    """
+    data, target = tasks(recipe, labels, seed, device)
     network = recipe.network(data, seed)
     head = {"weight": network.classifier.weight, "bias": network.classifier.bias}
     last, rows = network.layers[-1], []
     for state in recipe.train(network, data, seed):
-        on_train = extract_layers(network, data.train)
-        on_test = extract_layers(network, data.test)
+        on_train, on_test = extract_layers(network, data.train), extract_layers(network, data.test)
+        read = (on_train, on_test) if target is data else (extract_layers(network, target.train), extract_layers(network, target.test))
         # earlier layers, and blurred features, are compared at the ends of the terminal phase
         ends = state.epoch in (0, state.terminal_epoch, recipe.epochs)
         for layer in network.layers if every_layer and ends else [last]:
-            h_train, h_test = on_train[layer], on_test[layer]
             collapse = collapse_table(
-                (h_train, data.train.labels),
-                (h_test, data.test.labels),
+                (on_train[layer], data.train.labels),
+                (on_test[layer], data.test.labels),
                 **(head if layer == last else {}),
                 kmeans=False,
             ).set_index("split")
@@ -45,18 +47,29 @@ def experiment(recipe: Recipe, *, labels: str, every_layer: bool, blurs: list[fl
                 "layer": layer,
                 "last_layer": layer == last,
                 "source_classes": data.num_classes,
-                "fine_classes": len(data.fine_class_names),
+                "fine_classes": len(target.fine_class_names),
                 "source_error_test": collapse.error["test"],
                 "variance_ratio_train": collapse.variance_ratio["train"],
                 "variance_ratio_test": collapse.variance_ratio["test"],
                 "nc1_train": collapse.nc1["train"],
             }
-            for blur in (0.0, *blurs) if ends and layer == last else (0.0,):
-                a, b = blurred(h_train, h_test, data.train.labels, blur, seed=seed)
-                accuracies = probe_accuracies(a, data.train.fine_labels, b, data.test.fine_labels)
-                for probe, accuracy in accuracies.items():
-                    rows.append({**reached, "blur": blur, "probe": probe, "accuracy": accuracy})
+            h_train, h_test = read[0][layer], read[1][layer]
+            seen = {layer: (h_train, h_test)}
+            if every_layer and layer == last and state.epoch == recipe.epochs:
+                seen["class means"] = on_class_means(h_train, h_test, data.train.labels)
+            for name, features in seen.items():
+                for blur in (0.0, *blurs) if ends and layer == last else (0.0,):
+                    a, b = blurred(*features, data.train.labels, blur, seed=seed)
+                    accuracies = probe_accuracies(a, target.train.fine_labels, b, target.test.fine_labels)
+                    named = reached | {"layer": name, "last_layer": name == last, "blur": blur}
+                    rows += [{**named, "probe": probe, "accuracy": accuracy} for probe, accuracy in accuracies.items()]
     return pd.DataFrame(rows)
+
+
+def on_class_means(train: Tensor, test: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Features (N, d) and (M, d), each replaced by the nearest mean of the classes of the training `labels` (N,)."""
+    means = ClassMoments.from_features(train, labels).mean.to(train.dtype)  # (C, d)
+    return tuple(means[torch.cdist(h, means).argmin(1)] for h in (train, test))  # type: ignore[return-value]
 
 
 def blurred(train: Tensor, test: Tensor, labels: Tensor, share: float, *, seed: int) -> tuple[Tensor, Tensor]:
@@ -71,34 +84,48 @@ def blurred(train: Tensor, test: Tensor, labels: Tensor, share: float, *, seed: 
     return train + noise[: len(train)], test + noise[len(train) :]
 
 
-def source_task(recipe: Recipe, labels: str, seed: int, device: str) -> Dataset:
-    """The data set with the labels to pre-train on: ``coarse``, ``fine``, or ``random``: as many classes as coarse, and as large, but drawn
-    by lot.
+def tasks(recipe: Recipe, labels: str, seed: int, device: str) -> tuple[Dataset, Dataset]:
+    """The data set to pre-train on, and the one whose fine labels are then read from the features. `InputError` for other `labels`.
 
-    The images, and the fine labels kept beside them, are the same for all three. Raises `InputError` for another name.
+    They are one for ``coarse`` labels, for ``fine`` ones and for coarse ones ``shuffled`` over the training images. With ``new`` the
+    network learns the fine classes of the first half of the coarse ones, and those of the other half, which it has never seen, are read.
     """
     if labels not in LABELS:
         raise unknown("pre-training labels", labels, LABELS)
     data = recipe.data(seed, device, coarse=labels != "fine")
-    if labels != "random":
-        return data
-    order = torch.randperm(len(data.coarse_of_fine), generator=child_generator(seed, "random grouping"))
-    grouping = data.coarse_of_fine[order.to(data.coarse_of_fine.device)]  # (fine classes,): which group each falls into
-    splits = {side: replace(split, labels=grouping[split.fine_labels], clean_labels=grouping[split.fine_labels])
-              for side, split in (("train", data.train), ("test", data.test))}  # fmt: skip
-    names = tuple(f"random group {i + 1}" for i in range(data.num_classes))
-    return replace(data, **splits, class_names=names, coarse_of_fine=grouping)
+    if labels == "new":
+        first = data.coarse_of_fine < data.num_classes // 2  # (fine classes,)
+        return of_classes(data, first), of_classes(data, ~first)
+    if labels == "shuffled":
+        order = torch.randperm(len(data.train), generator=child_generator(seed, "shuffled labels")).to(data.train.labels.device)
+        data = replace(data, train=replace(data.train, labels=data.train.labels[order]))
+    return data, data
+
+
+def of_classes(data: Dataset, kept: Tensor) -> Dataset:
+    """The images of some fine classes, those that are true in `kept` (fine classes,), with these classes for labels, numbered anew."""
+    number = kept.cumsum(0) - 1
+
+    def part(split: Split) -> Split:
+        rows = kept[split.fine_labels]
+        labels = number[split.fine_labels[rows]]
+        of_rows = {"images": split.images[rows], "index": split.index[rows]}
+        return replace(split, **of_rows, labels=labels, clean_labels=labels, fine_labels=labels)
+
+    names = tuple(name for name, keep in zip(data.fine_class_names, kept.tolist(), strict=True) if keep)
+    sides = {"train": part(data.train), "test": part(data.test)}
+    return replace(data, **sides, num_classes=len(names), class_names=names, fine_class_names=names, coarse_of_fine=None)
 
 
 def grid(**parameters) -> list[dict]:
-    """Data set × network × seed × (coarse labels at each weight decay, the other labels at the largest).
+    """Data set × network × seed × (coarse and fine labels at each weight decay, the other labels at the largest).
 
     The largest weight decay with coarse labels is the main arm: ``measurements`` epochs, every layer, and blurred features; the others have
     ``measurements_beside`` and the last layer as it is.
     """
     decays, arms = parameters["weight_decay"], []
     for labels in parameters["labels"]:
-        for decay in decays if labels == "coarse" else [max(decays)]:
+        for decay in decays if labels in ("coarse", "fine") else [max(decays)]:
             main = labels == "coarse" and decay == max(decays)
             arms.append(
                 {
