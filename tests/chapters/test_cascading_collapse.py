@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ncbook.chapters.cascading_collapse import quantities as q
-from ncbook.chapters.cascading_collapse.experiment import PLACE, experiment, grid, readings
+from ncbook.chapters.cascading_collapse.experiment import PLACE, experiment, gaussian_grid, grid, held_grid, readings, shuffled_grid
+from ncbook.data.datasets import load
 from ncbook.models.networks import build_model
 
 EPOCHS = [0, 10, 40]
@@ -27,26 +28,43 @@ def profiles(train: list[list[float]], test=None, *, column="variance_ratio", te
 FLAT, MIDDLE = [1.0] * 5, [1, 0.5, 0.2, 0.1, 0.1]
 
 
-def test_terminal_falls():
+def test_decades_and_shares():
     rows = profiles([FLAT, MIDDLE, [1, 0.1, 0.1, 0.01, 0.0001]])
-    assert q.terminal_fall(rows).tolist() == pytest.approx([1, 0.2, 0.5, 0.1, 0.001])
-    assert q.next_to_last_fall(rows) == pytest.approx(0.1)
-    assert q.typical_earlier_fall(rows) == pytest.approx(0.35)  # the median of 1, 0.5, 0.2, 0.1
-    assert q.typical_earlier_fall(profiles([FLAT, MIDDLE, [*MIDDLE[:4], 1e-9]])) == pytest.approx(1)  # the last layer does not count
-    assert q.typical_earlier_fall(profiles([FLAT, MIDDLE, [*MIDDLE[:3], 1e-9, 1e-9]])) == pytest.approx(1)  # nor one next to it
+    assert q.terminal_decades(rows).tolist() == pytest.approx([0, math.log10(5), math.log10(2), 1, 3])
+    assert q.last_decades(rows) == pytest.approx(3) and q.most_earlier_decades(rows) == pytest.approx(1)
+    assert q.next_to_last_share(rows) == pytest.approx(1 / 3)
+    assert q.typical_earlier_share(rows) == pytest.approx((math.log10(5) + math.log10(2)) / 2 / 3)  # the median of four layers
+    alone = profiles([FLAT, MIDDLE, [*MIDDLE[:4], 1e-9]])
+    assert q.typical_earlier_share(alone) == q.next_to_last_share(alone) == 0  # the last layer does not count
+    assert q.typical_earlier_share(profiles([FLAT, MIDDLE, [*MIDDLE[:3], 1e-9, 1e-9]])) == 0  # nor one next to it
+
+
+def test_under_the_law_of_separation_a_layer_has_its_place_over_the_number_of_layers():
+    curves = [list(rate ** np.arange(1.0, 6)) for rate in (0.9, 0.6, 0.2)]
+    assert q.shares(profiles(curves)).tolist() == pytest.approx([0.2, 0.4, 0.6, 0.8, 1])
+    assert q.slope_ratio(profiles(curves, column="nc1")) == pytest.approx(1)
+
+
+def test_shares_ask_for_a_decade_of_the_last_layer():
+    rows = profiles([FLAT, FLAT, [1, 1, 1, 0.5, 0.11]])
+    assert math.isnan(q.next_to_last_share(rows)) and math.isnan(q.typical_earlier_share(rows))
+    assert q.typical_earlier_share_from_half(rows) == 0  # half a decade is there
+    assert math.isnan(q.typical_earlier_share_from_half(profiles([FLAT, FLAT, [1, 1, 1, 0.5, 0.4]])))
+    assert q.next_to_last_share(profiles([FLAT, FLAT, [1, 1, 1, 0.5, 0.09]])) == pytest.approx(0.288, abs=1e-3)
 
 
 @pytest.mark.parametrize("terminal", [math.nan, 40.0], ids=["never", "at the last epoch"])
-def test_without_a_terminal_phase_there_is_no_fall(terminal):
-    rows = profiles([FLAT, MIDDLE, MIDDLE], terminal=terminal)
-    assert math.isnan(q.typical_earlier_fall(rows)) and math.isnan(q.next_to_last_fall(rows))
-    assert math.isnan(terminal) == math.isnan(q.chance_of_straighter_at_onset(rows.assign(nc1=rows.variance_ratio)))
+def test_without_a_terminal_phase_nothing_is_said_of_it(terminal):
+    rows = profiles([FLAT, MIDDLE, [1, 0.1, 0.1, 0.01, 0.0001]], terminal=terminal).assign(nc1=lambda r: r.variance_ratio)
+    of_the_phase = (q.typical_earlier_share, q.next_to_last_share, q.last_decades, q.most_earlier_decades, q.slope_ratio_at_onset)
+    assert all(math.isnan(quantity(rows)) for quantity in of_the_phase)
+    assert not math.isnan(q.slope_ratio(rows))
 
 
 def test_the_input_is_no_layer_of_the_profile():
     rows = profiles([[9.0, *FLAT]] * 2 + [[1e-9, 5, 4, 3, 2, 1]], start=0)
     assert q.depth_order(rows) == -1
-    assert q.terminal_fall(rows).index.tolist() == [1, 2, 3, 4, 5]
+    assert q.terminal_decades(rows).index.tolist() == [1, 2, 3, 4, 5]
 
 
 def test_depth_order():
@@ -54,6 +72,7 @@ def test_depth_order():
     assert q.depth_order(profiles([FLAT, FLAT, [1, 2, 3, 4, 5]])) == 1
     assert q.depth_order(profiles([FLAT, FLAT, FLAT])) == 0
     assert q.depth_order(profiles([FLAT, FLAT, [5, 4, 3, 1, 2]])) == pytest.approx(-0.8)  # one pair of ten out of order: the threshold
+    assert q.depth_order_untrained(profiles([[1, 2, 3, 4, 5], FLAT, [5, 4, 3, 2, 1]])) == 1
 
 
 def test_slope_made_by_training():
@@ -63,54 +82,49 @@ def test_slope_made_by_training():
     assert q.slope_made_by_training(profiles([falls, FLAT, FLAT])) == pytest.approx(1)
 
 
-def test_stall():
+def test_share_on_test():
     falls, half = [1, 1, 1, 0.1, 0.01], [1, 1, 1, 10**-0.5, 0.1]
-    assert q.stall(profiles([FLAT, FLAT, falls], [FLAT, FLAT, falls])) == pytest.approx(-1)  # test follows: minus half of two decades
-    assert q.stall(profiles([FLAT, FLAT, falls], [FLAT, FLAT, half])) == pytest.approx(0)  # half the fall: the threshold
-    assert q.stall(profiles([FLAT, FLAT, falls], [FLAT, FLAT, FLAT])) == pytest.approx(1)
-    assert q.stall(profiles([FLAT] * 3)) == 0
+    assert q.share_on_test(profiles([FLAT, FLAT, falls], [FLAT, FLAT, falls])) == pytest.approx(1)
+    assert q.share_on_test(profiles([FLAT, FLAT, falls], [FLAT, FLAT, half])) == pytest.approx(0.5)  # the threshold
+    assert q.share_on_test(profiles([FLAT, FLAT, falls], [FLAT] * 3)) == 0
+    assert math.isnan(q.share_on_test(profiles([FLAT, FLAT, [1, 1, 1, 0.5, 0.11]], [FLAT] * 3)))  # less than a decade on train
     even = [[1.0] * 8] * 2 + [[9, 9, 9, 1, 1, 1, 1, 0.01]]  # of eight layers the middle is the fourth
-    assert q.stall(profiles(even, [[1.0] * 8] * 3)) == pytest.approx(1)
-    rows = profiles([FLAT, FLAT, falls], [FLAT, FLAT, FLAT], column="weak_nearest_mean")
-    assert q.stall_without_labels(rows) == pytest.approx(1)
+    assert q.share_on_test(profiles(even, [[1.0] * 8] * 2 + [[9, 9, 9, 1, 1, 1, 1, 0.1]])) == pytest.approx(0.5)
+    rows = profiles([FLAT, FLAT, falls], [FLAT, FLAT, half], column="weak_nearest_mean")
+    assert q.share_on_test_without_labels(rows) == pytest.approx(0.5)
 
 
-def test_a_geometric_decay_is_straighter_than_any_random_curve_and_others_are_not():
-    assert q.chance_of_straighter(profiles([[1.0] * 9] * 2 + [list(0.3 ** np.arange(9))], column="nc1")) == pytest.approx(0, abs=1e-4)
-    kink = [1.0, 1, 1, 1, 1, 0.1, 1e-2, 1e-3, 1e-4]  # flat, then geometric
-    assert q.chance_of_straighter(profiles([[1.0] * 9] * 2 + [kink], column="nc1")) > 0.5
-    onset = profiles([[1.0] * 9, list(0.3 ** np.arange(9)), kink], column="nc1")
-    assert q.chance_of_straighter_at_onset(onset) == pytest.approx(0, abs=1e-4) and q.chance_of_straighter(onset) > 0.5
-    rises = list(3.0 ** np.arange(9))
-    assert q.chance_of_straighter(profiles([[1.0] * 9] * 2 + [rises], column="nc1")) == 1
+def law(logs, quantity=q.slope_ratio) -> float:
+    """A quantity of the law on one curve of decades over depth, at the last epoch, before training and at the onset alike."""
+    return quantity(profiles([list(10.0 ** np.array(logs))] * 3, column="nc1", start=0))
 
 
-def test_false_alarms_of_the_law_are_nominal():
-    """Curves that merely fall pass for geometric as often as the threshold says, whatever their number of layers; noise hardly ever."""
-    random = np.random.default_rng(5)
-    for n in (6, 9):
-        falling = [chance(-np.r_[0, random.exponential(size=n - 1).cumsum()]) for _ in range(150)]
-        assert np.mean(falling) == pytest.approx(0.5, abs=0.09)
-        assert np.mean(np.array(falling) < 0.05) < 0.1
-        noise = [chance(random.normal(size=n)) for _ in range(150)]
-        assert np.mean(np.array(noise) < 0.05) < 0.02
+def test_slope_ratio():
+    assert law([0, -1, -2, -3, -4, -5, -6, -7, -8]) == pytest.approx(1)
+    assert law([0, -1, -2, -3, -4, -6, -8, -10, -12]) == pytest.approx(2)
+    assert law([0, -1, -2, -3, -4, -6, -8, -10, -12], q.bend_untrained) == pytest.approx(2)
+    assert law([0, -2, -4, -6, -8, -9, -10, -11, -12]) == pytest.approx(0.5)
+    assert law([0, -2, -4, -6, -8, -9, -10, -11, -12], q.bend_untrained) == pytest.approx(2)
+    assert law([0, 0, 0, 0, 0, -1, -2, -3, -4]) == q.STEEPEST  # a first piece that is flat
+    assert law([0, -1, -2, -3, -4, -4, -4, -4, -4]) == pytest.approx(1 / q.STEEPEST)
+    assert law([0, 1, 2, 3, 4, 5, 6, 7, 8], q.bend_untrained) == q.STEEPEST  # it does not fall at all
+    assert math.isnan(law([0, -0.1, -0.2, -0.3, -0.4, -0.5, -0.6, -0.7, -0.8]))  # less than a decade
+    onset = profiles([[1.0] * 7, list(0.3 ** np.arange(7)), [1, 1, 1, 1, 0.1, 0.01, 1e-3]], column="nc1")
+    assert q.slope_ratio_at_onset(onset) == pytest.approx(1) and q.slope_ratio(onset) == q.STEEPEST
 
 
-def chance(log_nc1) -> float:
-    rows = pd.DataFrame({"depth": range(len(log_nc1)), "nc1": 10.0**log_nc1, "split": "train", "epoch": 1})
-    return q.chance_of_straighter(rows)
-
-
-def test_line_against_numpy_and_two_pieces():
+def test_line_and_bend_against_numpy():
     x, y = np.arange(1, 8), np.array([0.1, -0.4, -0.8, -1.7, -2.0, -2.2, -3.1])
     fit = q.line(pd.Series(10**y, index=x))
-    slope, intercept = np.polyfit(x, y, 1)
-    assert (fit.slope, fit.intercept, fit.rate) == pytest.approx((slope, intercept, 10**slope))
-    assert fit.r_squared == pytest.approx(np.corrcoef(x, y)[0, 1] ** 2)
-    assert fit.worst == pytest.approx(np.abs(y - slope * x - intercept).max() / abs(6 * slope))
-    assert fit.r_squared_kink > fit.r_squared
-    hockey = q.line(pd.Series(10.0 ** -np.maximum(0, np.arange(8) - 3)))
-    assert hockey.r_squared < 0.95 and hockey.r_squared_kink == pytest.approx(1)
+    slope, start = np.polyfit(x, y, 1)
+    assert (fit.slope, fit.start, fit.rate) == pytest.approx((slope, start, 10**slope))
+    found = q.bend(pd.Series(10**y, index=x))
+    pieces = found.start + found["first"] * np.minimum(x, found.joint) + found.second * np.maximum(x - found.joint, 0)
+    rss = {}
+    for joint in (3, 4, 5):
+        columns = np.stack([np.ones(7), np.minimum(x, joint), np.maximum(x - joint, 0)], 1)
+        rss[joint] = ((y - columns @ np.linalg.lstsq(columns, y, rcond=None)[0]) ** 2).sum()
+    assert ((y - pieces) ** 2).sum() == pytest.approx(rss[found.joint]) == pytest.approx(min(rss.values()))
 
 
 def test_every_reading_of_every_layer():
@@ -124,6 +138,8 @@ def test_every_reading_of_every_layer():
     assert torch.equal(found[2, "conv2", "post", "flattened"], by_hand.flatten(1))
     assert torch.equal(found[2, "conv2", "post", "pooled"], by_hand.mean((2, 3)))
     assert torch.equal(found[2, "conv2", "pre", "flattened"], before.flatten(1))
+    declared = readings(network, x, every=False)
+    assert len(declared) == 1 + 6 and all(torch.equal(h, found[place]) for place, h in declared.items())
     assert len(readings(build_model("mlp_deep", (1, 8, 8), 10, generator=torch.Generator().manual_seed(0)).eval(), x)) == 2 + 8 * 2
 
 
@@ -146,15 +162,28 @@ SMALL |= {"loss": "cross_entropy", "learning_rate": 0.05, "weight_decay": 1e-3}
 SMALL |= {"schedule": "cosine", "augment": None, "precision": "float32"}
 
 
-@pytest.mark.parametrize(("model", "taps"), [("mlp_deep", 8 * 2), ("cnn_deep", 6 * 4), ("resnet_small", 7 * 4)])
-def test_one_tiny_run(model, taps):
+@pytest.mark.parametrize(("model", "taps", "layers"), [("mlp_deep", 8 * 2, 8), ("cnn_deep", 6 * 4, 6), ("resnet_small", 7 * 4, 7)])
+def test_one_tiny_run(model, taps, layers):
     table = experiment(**grid(dataset="digits", model=model, seeds=1, **SMALL)[0])
     epochs = sorted(table.epoch.unique())
-    assert epochs[0] == 0 and epochs[-1] == 2 and len(table) == len(epochs) * 2 * (taps + 2)
+    assert epochs == [0, 1, 2]
+    ends = 2 * (taps + 2)  # both splits; the input is read in two ways
+    assert table.groupby("epoch").size().tolist() == [ends, 2 * (layers + 1), ends]  # between the ends in the declared way only
     assert not table.duplicated([*PLACE, "epoch", "split"]).any()
     assert np.isfinite(table.drop(columns=[*PLACE, "split", "terminal_epoch"]).to_numpy()).all()
     inputs = table[(table.depth == 0) & (table.split == "train")]
     assert inputs.variance_ratio.nunique() == 1  # the input does not learn
+
+
+def test_what_is_held_is_no_longer_trained():
+    """From the terminal phase on V of the layers before the last moves by batch norm's averages at most, that of the last goes on."""
+    given = {**SMALL, "train_size": 20, "epochs": 60, "batch_size": 10, "learning_rate": 0.03, "weight_decay": 0.02}
+    runs = {}
+    for hold in (False, True):
+        table = experiment(**held_grid(dataset="digits", model="mlp_deep", seeds=1, **given)[0] | {"hold": hold})
+        assert q.last_decades(table) > 0
+        runs[hold] = q.terminal_decades(table).iloc[:-1].abs().mean()
+    assert runs[True] < runs[False] / 2
 
 
 def test_the_batches_of_the_measurement_change_no_number():
@@ -162,6 +191,26 @@ def test_the_batches_of_the_measurement_change_no_number():
     pd.testing.assert_frame_equal(*runs, rtol=1e-5)
 
 
-def test_grid():
-    runs = grid(dataset=["digits", "mnist5k"], model="mlp_deep", seeds=3, **SMALL)
-    assert [(r["dataset"], r["seed"]) for r in runs] == [(d, s) for d in ("digits", "mnist5k") for s in range(3)]
+def test_grids():
+    given = {
+        **SMALL,
+        "dataset": ["digits", "mnist5k"],
+        "model": ["mlp_deep", "cnn_deep"],
+        "seeds": 3,
+        "first_seed": 7,
+        "shuffled_epochs": 5,
+    }
+    runs = grid(**given)
+    assert [(r["dataset"], r["model"], r["seed"]) for r in runs[::3]] == [(d, m, 7) for d in given["dataset"] for m in given["model"]]
+    assert held_grid(**given) == [run | {"hold": True, "measurements": 1, "read_otherwise": False} for run in runs]
+    shuffled = shuffled_grid(**given)
+    assert [(r["dataset"], r["seed"]) for r in shuffled] == [(d, s) for d in given["dataset"] for s in (7, 8, 9)]
+    assert {(r["model"], r["epochs"], r["label_noise"]) for r in shuffled} == {("mlp_deep", 5, 0.9)}
+    assert {(r["dataset"], r["weight_decay"]) for r in gaussian_grid(**given)} == {("gaussian:separation=20", 2e-3)}
+
+
+def test_labels_that_say_nothing_are_as_often_each_class():
+    """Of ten classes nine tenths of each class's labels are changed: what is left of a label is one chance in ten."""
+    run = shuffled_grid(**SMALL, dataset="digits", seeds=1, shuffled_epochs=5)[0]
+    train = load("digits", train_size=1000, label_noise=run["label_noise"]).train
+    assert (train.labels == train.clean_labels).float().mean() == pytest.approx(0.1)

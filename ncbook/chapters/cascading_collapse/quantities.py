@@ -1,13 +1,13 @@
 """The numbers behind the claims on cascading collapse. Each takes the rows of one seed of one network, read in one way."""
 
-from functools import cache
-
 import numpy as np
 import pandas as pd
 
 from ncbook.claims.curves import onset
 
 NAN = float("nan")
+DECADE = 1.0  # what the last layer must have fallen by before anything is said about the others
+STEEPEST = 10.0  # the ratio of two slopes of which one does not fall
 
 
 def at_end(rows: pd.DataFrame, *, split: str = "train", epoch: float | None = None) -> pd.DataFrame:
@@ -16,32 +16,68 @@ def at_end(rows: pd.DataFrame, *, split: str = "train", epoch: float | None = No
     return rows[(rows["split"] == split) & (rows["epoch"] == epoch)].sort_values("depth").set_index("depth")
 
 
-def terminal_fall(rows: pd.DataFrame, *, split: str = "train") -> pd.Series:
-    """V of each layer at the last epoch, over that where the terminal phase began, by depth from 1; empty when it never began."""
+# --- the terminal phase ---------------------------------------------------------------------------------------------------------------
+
+
+def terminal_decades(rows: pd.DataFrame, *, split: str = "train") -> pd.Series:
+    """Decades that V of each layer falls from where the terminal phase begins to the last epoch, by depth from 1; empty when it never
+    began."""
     if np.isnan(begins := onset(rows)):
         return pd.Series(dtype=float)
     before, after = (at_end(rows, split=split, epoch=epoch)["variance_ratio"] for epoch in (begins, rows["epoch"].max()))
-    return (after / before).loc[1:]
+    return np.log10(before / after).loc[1:]
 
 
-def next_to_last_fall(rows: pd.DataFrame) -> float:
-    """V of the layer before the last at the last epoch, over that where the terminal phase began, on train."""
-    fall = terminal_fall(rows)
-    return float(fall.iloc[-2]) if len(fall) > 1 else NAN
+def shares(rows: pd.DataFrame, *, least: float = DECADE) -> pd.Series:
+    """Each layer's decades over those of the last layer, on train; empty where the last falls by less than `least` decades.
+
+    Under the law of separation with a rate that falls from one epoch to another, log D_l changes by l times the same number: the share
+    of layer l of L is l / L.
+    """
+    decades = terminal_decades(rows)
+    return decades / decades.iloc[-1] if len(decades) and decades.iloc[-1] >= least else pd.Series(dtype=float)
 
 
-def typical_earlier_fall(rows: pd.DataFrame) -> float:
-    """The median over the layers before the last of V at the last epoch over that where the terminal phase began: below 0.5 when most have
-    halved."""
-    fall = terminal_fall(rows).iloc[:-1]
-    return float(fall.median()) if len(fall) else NAN
+def next_to_last_share(rows: pd.DataFrame) -> float:
+    """The share of the layer before the last in the last layer's decades."""
+    found = shares(rows)
+    return float(found.iloc[-2]) if len(found) > 1 else NAN
 
 
-def depth_order(rows: pd.DataFrame) -> float:
+def typical_earlier_share(rows: pd.DataFrame) -> float:
+    """The median share over the layers before the last."""
+    return float(shares(rows).iloc[:-1].median())
+
+
+def typical_earlier_share_from_half(rows: pd.DataFrame) -> float:
+    """The same where the last layer falls by half a decade at least: for labels that take long to learn."""
+    return float(shares(rows, least=DECADE / 2).iloc[:-1].median())
+
+
+def last_decades(rows: pd.DataFrame) -> float:
+    """Decades that V of the last layer falls over the terminal phase, on train."""
+    decades = terminal_decades(rows)
+    return float(decades.iloc[-1]) if len(decades) else NAN
+
+
+def most_earlier_decades(rows: pd.DataFrame) -> float:
+    """Decades that V falls over the terminal phase in that layer before the last where it falls most, on train."""
+    return float(terminal_decades(rows).iloc[:-1].max())
+
+
+# --- order over depth -----------------------------------------------------------------------------------------------------------------
+
+
+def depth_order(rows: pd.DataFrame, *, epoch: float | None = None) -> float:
     """Kendall's tau between depth and V over the layers (from 1) at the last epoch, on train: -1 when V falls at every step."""
-    v = at_end(rows)["variance_ratio"].loc[1:].to_numpy()
+    v = at_end(rows, epoch=epoch)["variance_ratio"].loc[1:].to_numpy()
     i, j = np.triu_indices(len(v), 1)
     return float(np.sign(v[j] - v[i]).mean())
+
+
+def depth_order_untrained(rows: pd.DataFrame) -> float:
+    """The same before training."""
+    return depth_order(rows, epoch=0)
 
 
 def slope_made_by_training(rows: pd.DataFrame) -> float:
@@ -50,93 +86,80 @@ def slope_made_by_training(rows: pd.DataFrame) -> float:
     return float(line(trained)["slope"] - line(untrained)["slope"])
 
 
-def chance_of_straighter(rows: pd.DataFrame) -> float:
-    """Share of random falling curves on which a straight line fits better than on log NC1 against depth, on train at the last epoch.
+# --- the law of separation ------------------------------------------------------------------------------------------------------------
 
-    NC1 is He & Su's D over the number of classes, so that the two have the same slope and fit. 1 where the line rises.
+
+def slope_ratio(rows: pd.DataFrame, *, epoch: float | None = None) -> float:
+    """The second slope over the first of the two joined pieces that fit log D against depth best, on train at the last epoch; nan where D
+    falls by less than a decade from the first place to the last.
+
+    NC1 is He & Su's D over the number of classes, so that the two have the same slopes.
     """
-    return _chance(at_end(rows)["nc1"])
+    separation = at_end(rows, epoch=epoch)["nc1"]
+    return bend(separation)["ratio"] if np.log10(separation.iloc[0] / separation.iloc[-1]) >= DECADE else NAN
 
 
-def chance_of_straighter_at_onset(rows: pd.DataFrame) -> float:
-    """Share of random falling curves on which a line fits better than on log NC1 against depth, where the terminal phase begins; nan when
-    it never did."""
-    begins = rows["terminal_epoch"].max()
-    return NAN if np.isnan(begins) else _chance(at_end(rows, epoch=begins)["nc1"])
+def slope_ratio_at_onset(rows: pd.DataFrame) -> float:
+    """The same where the terminal phase begins; nan when it never did."""
+    return NAN if np.isnan(begins := onset(rows)) else slope_ratio(rows, epoch=begins)
 
 
-def _chance(values: pd.Series) -> float:
-    fit = line(values)
-    return float((random_fits(int(fit["layers"])) >= fit["r_squared"]).mean()) if fit["slope"] < 0 else 1.0
+def bend_untrained(rows: pd.DataFrame) -> float:
+    """The steeper slope over the flatter one before training; D need not fall there, and then it is the largest ratio."""
+    ratio = bend(at_end(rows, epoch=0)["nc1"])["ratio"]
+    return max(ratio, 1 / ratio)
 
 
-def stall(rows: pd.DataFrame) -> float:
-    """Decades that V on test falls short of half of what it falls on train, from the middle layer to the last, at the last epoch."""
-    return _lag(rows, "variance_ratio")
+def bend(values: pd.Series) -> pd.Series:
+    """Where log10 of `values` over their index, the depth, bends: the two joined pieces of at least two steps each that fit best.
 
+    ``joint`` (the depth), ``first`` and ``second`` (decades a layer), ``start`` (the first piece at depth 0, in decades) and ``ratio``,
+    second over first. It is cut at `STEEPEST` and its inverse, and is there where one piece falls and the other does not; where neither
+    does, it is `STEEPEST`.
 
-def stall_without_labels(rows: pd.DataFrame) -> float:
-    """Decades that the squared distance to the nearest train mean over Tr Sigma_B, which uses no test label, falls short on test of half of
-    its fall on train.
-
-    From the middle layer to the last, at the last epoch.
+    >>> bend(pd.Series(10.0 ** -np.array([0, 1, 2, 3, 4, 6, 8, 10, 12]))).round(6)[["joint", "ratio"]].tolist()
+    [4.0, 2.0]
     """
-    return _lag(rows, "weak_nearest_mean")
-
-
-def _lag(rows: pd.DataFrame, column: str) -> float:
-    falls = {}
-    for split in ("train", "test"):
-        v = np.log10(at_end(rows, split=split)[column].loc[1:])
-        falls[split] = v.iloc[-1] - v.loc[(v.index.max() + 1) // 2]  # 8 layers: from layer 4 to 8
-    return float(falls["test"] - 0.5 * falls["train"])
+    x, y = values.index.to_numpy(float), np.log10(values.to_numpy())
+    found = []
+    for joint in x[2:-2]:
+        columns = np.stack([np.ones(len(x)), x, np.maximum(x - joint, 0)], 1)
+        start, first, more = solution = np.linalg.lstsq(columns, y, rcond=None)[0]
+        second = first + more
+        ratio = min(max(second / first, 1 / STEEPEST), STEEPEST) if first < 0 else STEEPEST
+        missed = ((y - columns @ solution) ** 2).sum()
+        found.append({"missed": missed, "joint": joint, "start": start, "first": first, "second": second, "ratio": ratio})
+    return pd.Series(min(found, key=lambda pieces: pieces["missed"]))
 
 
 def line(values: pd.Series) -> pd.Series:
-    """Least-squares line through log10 of `values` over their index, the depth: what the law of separation says, and how far it holds.
+    """Least-squares line through log10 of `values` over their index, the depth: ``start`` (decades at depth 0), ``slope`` (decades a layer)
+    and ``rate`` (the factor a layer).
 
-    ``slope`` (decades a layer), ``rate`` (the factor a layer), ``r_squared``, ``worst`` (largest residual over the fall of the line) and
-    ``r_squared_kink``: that of the best two joined pieces, with the kink at a layer, which is never below the line's.
-
-    >>> line(pd.Series([1, 0.1, 0.01, 0.001, 1e-4, 1e-5, 1e-6])).round(6)[["slope", "rate", "r_squared", "worst"]].tolist()
-    [-1.0, 0.1, 1.0, 0.0]
+    >>> line(pd.Series([10, 1, 0.1, 0.01])).round(6).tolist()
+    [1.0, -1.0, 0.1]
     """
-    x, y = values.index.to_numpy(float), np.log10(values.to_numpy())
-    n = len(x)
-    straight, rss = _least_squares(np.stack([np.ones(n), x], 1), y)
-    slope = straight[1]
-    fitted = straight[0] + slope * x
-    total = float(((y - y.mean()) ** 2).sum())
-    kinks = [_least_squares(np.stack([np.ones(n), x, np.maximum(x - k, 0)], 1), y)[1] for k in x[1:-1]]
-    return pd.Series(
-        {
-            "layers": n,
-            "intercept": straight[0],
-            "slope": slope,
-            "rate": 10**slope,
-            "r_squared": 1 - rss / total if total > 0 else NAN,
-            "worst": float(np.abs(y - fitted).max() / abs(slope * (x[-1] - x[0]))) if slope else NAN,
-            "r_squared_kink": 1 - min(kinks) / total if total > 0 else NAN,
-        }
-    )
+    slope, start = np.polyfit(values.index.to_numpy(float), np.log10(values.to_numpy()), 1)
+    return pd.Series({"start": start, "slope": slope, "rate": 10**slope})
 
 
-@cache
-def random_fits(layers: int, *, draws: int = 20_000) -> np.ndarray:
-    """R² of a line on random falling curves of so many layers: the ends are fixed, the steps between them are uniform spacings (draws,).
-
-    What a curve that falls, and has no law, would give; its median is above 0.9 for any depth.
-
-    >>> bool(np.median(random_fits(9)) > 0.93), bool(np.quantile(random_fits(9), 0.95) > 0.97)
-    (True, True)
-    """
-    steps = np.random.default_rng(0).exponential(size=(draws, layers - 1))
-    curves = np.concatenate([np.zeros((draws, 1)), -steps.cumsum(1)], axis=1)
-    x = np.arange(layers) - (layers - 1) / 2
-    centred = curves - curves.mean(1, keepdims=True)
-    return (centred @ x) ** 2 / (x @ x) / (centred**2).sum(1)
+# --- the test set ---------------------------------------------------------------------------------------------------------------------
 
 
-def _least_squares(columns: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
-    solution = np.linalg.lstsq(columns, y, rcond=None)[0]
-    return solution, float(((y - columns @ solution) ** 2).sum())
+def share_on_test(rows: pd.DataFrame) -> float:
+    """Decades that V on test falls from the middle layer to the last at the last epoch, over those on train; nan where these are less than
+    one."""
+    return _followed(rows, "variance_ratio")
+
+
+def share_on_test_without_labels(rows: pd.DataFrame) -> float:
+    """The same for the squared distance to the nearest train mean over Tr Sigma_B, which uses no test label."""
+    return _followed(rows, "weak_nearest_mean")
+
+
+def _followed(rows: pd.DataFrame, column: str) -> float:
+    falls = {}
+    for split in ("train", "test"):
+        v = np.log10(at_end(rows, split=split)[column].loc[1:])
+        falls[split] = v.loc[(v.index.max() + 1) // 2] - v.iloc[-1]  # 8 layers: from layer 4 to 8
+    return float(falls["test"] / falls["train"]) if falls["train"] >= DECADE else NAN
