@@ -28,7 +28,7 @@ def strong_elasticity(rows: pd.DataFrame) -> float:
 
 def weak_elasticity(rows: pd.DataFrame) -> float:
     """The same of the two label-free statistics, which vanish on test exactly under weak collapse: the larger."""
-    return np.maximum(*(elasticity(rows, column) for column in WEAK))  # nan when either is
+    return float(np.max([elasticity(rows, column) for column in WEAK]))  # nan when either is
 
 
 def elasticity(rows: pd.DataFrame, column: str) -> float:

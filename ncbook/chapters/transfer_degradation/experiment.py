@@ -69,7 +69,7 @@ def experiment(recipe: Recipe, *, labels: str, every_layer: bool, blurs: list[fl
 def on_class_means(train: Tensor, test: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Features (N, d) and (M, d), each replaced by the nearest mean of the classes of the training `labels` (N,)."""
     means = ClassMoments.from_features(train, labels).mean.to(train.dtype)  # (C, d)
-    return tuple(means[torch.cdist(h, means).argmin(1)] for h in (train, test))  # type: ignore[return-value]
+    return tuple(means[torch.cdist(h, means).argmin(1)] for h in (train, test))
 
 
 def blurred(train: Tensor, test: Tensor, labels: Tensor, share: float, *, seed: int) -> tuple[Tensor, Tensor]:
