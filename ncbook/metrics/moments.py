@@ -78,17 +78,19 @@ class ClassMoments:
     def add(self, features: Tensor, labels: Tensor) -> None:
         """Add checked samples in place: one reading of ``features``, block by block."""
         labels, dtype = labels.cpu(), compute_dtype(features)
+        present = (self.count > 0).cpu()
         # Small chunks first: remainders from a good mean sum with less rounding than those from a class's first sample.
-        size, start = CHUNK if bool((self.count > 0).all()) else 64, 0
+        size, start = CHUNK if bool(present.all()) else 64, 0
         with torch.no_grad(), exact_matmul(features.device):
             while start < len(labels):
                 part = features[start : start + size]
-                classes, index, count = labels[start : start + size].unique(return_inverse=True, return_counts=True)
-                first = torch.full_like(classes, len(index)).scatter_reduce_(0, index, torch.arange(len(index)), "amin")
-                classes, index, count, first = (t.to(part.device, non_blocking=True) for t in (classes, index, count, first))
-                # Exact for a class that has collapsed (Sterbenz).
-                new = (self.count[classes] == 0)[:, None]
-                shift = torch.where(new, part[first].to(dtype), self.mean[classes].to(dtype))  # (g, d)
+                classes, index, count = _groups(labels[start : start + size], len(present))
+                new = (~present[classes]).nonzero().flatten()
+                first = torch.full_like(classes, len(index)).scatter_reduce_(0, index, torch.arange(len(index)), "amin")[new]
+                present[classes] = True
+                classes, index, count, new, first = (t.to(part.device, non_blocking=True) for t in (classes, index, count, new, first))
+                shift = self.mean[classes].to(dtype)  # (g, d)
+                shift[new] = part[first].to(dtype)  # exact for a class that has collapsed (Sterbenz)
                 self._merge_rows(classes, count, *_chunk_moments(part, index, count, shift))
                 start, size = start + size, min(2 * size, CHUNK)
 
@@ -208,6 +210,15 @@ class ClassMoments:
             raise InputError(f"no samples of class {listed(missing)}; give every class samples, or renumber the labels 0..C-1")
 
 
+def _groups(labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The classes that occur (g,), for each sample the place of its class among them (n,), and how many there are of each (g,)."""
+    count = labels.bincount(minlength=num_classes)
+    classes = count.nonzero().flatten()
+    place = torch.empty_like(count)
+    place[classes] = torch.arange(len(classes))
+    return classes, place[labels], count[classes]
+
+
 def _chunk_moments(part: Tensor, index: Tensor, count: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (g, d) and scatter (g,) of the groups ``index`` (n,) of a few thousand rows, from their distances to ``shift`` (g, d)."""
     # The second time is for a shift far from its group, such as a first sample that is an outlier: what is left of the squares would be
@@ -227,20 +238,23 @@ def _chunk_moments(part: Tensor, index: Tensor, count: Tensor, shift: Tensor) ->
     return shift.double() + offset, torch.where(count > 1, scatter.clamp_min(0), 0)
 
 
-def blocks(features: Tensor, *, beside: int = 0) -> Iterator[slice]:
-    """Slices of rows: a few MB of them stay in a processor's cache; a GPU wants fewer and larger launches.
+def blocks(features: Tensor, *, beside: int = 0, size: int = 2**20) -> Iterator[slice]:
+    """Slices of rows of ``size`` numbers together: a few MB of them stay in a processor's cache; a GPU wants fewer and larger launches.
 
     ``beside`` is how many more numbers a row's results have, where these are many.
     """
-    size = 2**20 if features.device.type == "cpu" else 2**25
+    size = size if features.device.type == "cpu" else 2**25
     rows = max(8, size // max(features.shape[1], beside))
     return (slice(start, start + rows) for start in range(0, len(features), rows))
 
 
 def differences(features: Tensor, index: Tensor, shift: Tensor, *, beside: int = 0) -> Iterator[tuple[slice, Tensor]]:
-    """The `blocks` of rows with each row's ``shift`` (g, d), the one that ``index`` (n,) names, subtracted; valid until the next."""
+    """The `blocks` of rows with each row's ``shift`` (g, d), the one that ``index`` (n,) names, subtracted; valid until the next.
+
+    They are read again at once, so without many results ``beside`` them a block is about as small as a core's own cache.
+    """
     scratch = None  # one for all blocks: fresh memory costs more than the subtraction
-    for rows in blocks(features, beside=beside):
+    for rows in blocks(features, beside=beside, size=2**20 if beside else min(2**20, max(2**18, 256 * features.shape[1]))):
         part = features[rows]
         if scratch is None:
             scratch = torch.empty(part.shape, dtype=shift.dtype, device=part.device)

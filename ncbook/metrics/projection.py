@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ncbook.errors import InputError
 from ncbook.metrics.inputs import compute_dtype
-from ncbook.metrics.moments import EPS64, ClassMoments, add_rows, differences, exact_matmul, squared_distances, squared_norm
+from ncbook.metrics.moments import EPS64, ClassMoments, add_rows, blocks, differences, exact_matmul, squared_distances, squared_norm
 
 
 @dataclass(frozen=True)
@@ -132,42 +132,59 @@ class Projector:
         residual = torch.zeros(self.classes, self.rank, dtype=torch.float64, device=device) if self.residuals else None
         nearest, predicted = (None if place is None else place[labels] for place in self.at_mean)
         with torch.no_grad(), exact_matmul(device):
-            for rows, values in differences(features, labels, self.shift, beside=len(self.maps)):
+            decide = self._decide_open if self.wide else self._decide_all
+            for rows in blocks(features, beside=len(self.maps)):
                 at = labels[rows]
-                if self.wide:
-                    seen = self._decide_open(values, at, rows.start, nearest, predicted)
-                else:
-                    seen = (self.maps @ values.T).T.contiguous()  # (n, m), rows in one piece for what follows
-                    seen += self.back.index_select(0, at)
-                    inside = seen[:, self.first : self.last]
-                    nearest[rows] = torch.addmm(self.gap.index_select(0, at), inside, self.towards, alpha=-1).argmin(1)
-                    if predicted is not None:
-                        predicted[rows] = seen[:, self.last :].add(self.scores.index_select(0, at)).argmax(1)
+                seen = decide(features[rows], at, nearest[rows], None if predicted is None else predicted[rows])
                 if self.rank:
-                    add_rows(whitened, at, squared_norm(seen[:, : self.rank]))
+                    add_rows(whitened, at, squared_norm(seen))
                     if residual is not None:
-                        add_rows(residual, at, seen[:, : self.rank].double())
+                        add_rows(residual, at, seen.double())
         if not self.whitens:
             whitened.fill_(torch.nan)
         return Projected(whitened, nearest.cpu(), None if predicted is None else predicted.cpu(), residual)
 
-    def _decide_open(self, values: Tensor, at: Tensor, start: int, nearest: Tensor, predicted: Tensor | None) -> Tensor | None:
+    def _decide_all(self, features: Tensor, at: Tensor, nearest: Tensor, predicted: Tensor | None) -> Tensor:
+        """Decide a block's samples in place; their whitened coordinates (n, r)."""
+        seen = torch.empty(len(self.maps), len(features), dtype=self.dtype, device=features.device)  # (m, n): the short side first
+        for rows, values in differences(features, at, self.shift):
+            seen[:, rows] = self.maps @ values.T
+        seen += self.back.T.index_select(1, at)
+        inside = seen[self.first : self.last]
+        _decide(torch.addmm(self.gap.T.index_select(1, at), self.towards.T, inside, alpha=-1), nearest)
+        if predicted is not None:
+            _decide((seen[self.last :] + self.scores.T.index_select(1, at)).neg_(), predicted)
+        return seen[: self.rank].T.contiguous()  # rows in one piece, for what sums over them
+
+    def _decide_open(self, features: Tensor, at: Tensor, nearest: Tensor, predicted: Tensor | None) -> Tensor | None:
         """Decide in place the samples of a block that some boundary is near; the whitened coordinates (n, r) of all of them."""
         rank, first, last = self.rank, self.first, self.last
+        values = features.to(self.dtype) - self.shift.index_select(0, at)
         seen = (values @ self.maps[:rank].T).add_(self.back[:, :rank].index_select(0, at)) if rank else None
         norm = torch.linalg.vector_norm(values, dim=1).double() * 1.001  # over what rounding can do
         rows = (norm >= self.sure[0][at]).nonzero().flatten()
         if len(rows):
             of = at[rows]
             inside = seen[rows] if self.shared else (values[rows] @ self.maps[first:last].T).add_(self.back[of, first:last])
-            nearest[start + rows] = torch.addmm(self.gap.index_select(0, of), inside, self.towards, alpha=-1).argmin(1)
+            nearest[rows] = torch.addmm(self.gap.index_select(0, of), inside, self.towards, alpha=-1).argmin(1)
         if predicted is not None:
             rows = (norm >= self.sure[1][at]).nonzero().flatten()
             if len(rows):
                 of = at[rows]
                 by_head = (values[rows] @ self.maps[last:].T).add_(self.back[of, last:])
-                predicted[start + rows] = by_head.add_(self.scores.index_select(0, of)).argmax(1)
+                predicted[rows] = by_head.add_(self.scores.index_select(0, of)).argmax(1)
         return seen
+
+
+def _decide(costs: Tensor, found: Tensor) -> None:
+    """Put the row of the least of the ``costs`` (C, n) into ``found`` (n,), which holds a good guess: the first of equals."""
+    own = found[None]
+    guessed = costs.gather(0, own)
+    costs.scatter_(0, own, torch.inf)
+    rows = (costs.amin(0) <= guessed[0]).nonzero().flatten()  # few, and a least entry costs far more to place than to find
+    if len(rows):
+        left = costs[:, rows].scatter_(0, own[:, rows], guessed[:, rows])
+        found[rows] = left.T.contiguous().argmin(1)
 
 
 def _radius(gap: Tensor) -> Tensor:

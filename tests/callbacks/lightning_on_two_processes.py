@@ -2,11 +2,12 @@
 
 import json
 
-import ncbook.vision  # noqa: F401
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+
+import ncbook.torchvision_compat  # noqa: F401
 
 import lightning.pytorch as pl  # isort: skip  it imports torchvision
 from ncbook.callbacks.lightning import CollapseCallback
