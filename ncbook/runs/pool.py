@@ -8,15 +8,15 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
-from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from multiprocessing import get_context
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 import cloudpickle
 import pandas as pd
@@ -30,6 +30,7 @@ from ncbook.runs import store
 from ncbook.runs.digest import canonical
 from ncbook.runs.key import code_of, installed, name_of, run_key
 
+STARTING, STALLED = 600.0, 60.0  # seconds that runs may wait, and none be at work, before a pool has begun and after that
 SILENT = 90  # exit code of a run that asked for 0
 LONG = 300.0  # seconds that a run is expected to take, from which on it keeps checkpoints
 
@@ -208,27 +209,62 @@ def finish(planned: list[Run], *, jobs: int | None = None, timeout: float | None
     )
     console.print(f"training {len(todo)} runs, {workers} at a time", highlight=False)
     chosen = todo[0].instruction_set
-    workers_pool = ProcessPool(workers, initializer=prepare_worker, initargs=(chosen,), context=get_context("spawn"))
-    with settings.within(settings.workers_environment(chosen)), Progress(*columns, console=console) as bar, workers_pool as pool:
+    until = None if budget is None else time.monotonic() + budget
+    left = {(run.experiment, run.key): run for run in todo}
+    with settings.within(settings.workers_environment(chosen)), Progress(*columns, console=console) as bar:
         task = bar.add_task(todo[0].experiment.split(".")[0], total=len(todo))
-        try:
-            waiting = {pool.schedule(call, args=_order(run), timeout=timeout): run for run in todo}
-            done = 0
-            with suppress(FutureTimeout):  # the budget is spent
-                for future in as_completed(waiting, timeout=budget):
-                    run = waiting[future]
-                    if failure := _keep(run, future, timeout):
-                        failures.append((run, *failure))
-                    done += 1
-                    bar.update(task, advance=1, description=run.experiment.split(".")[0])
-            if done < len(waiting):
-                pool.stop()
-        except BaseException:
-            pool.stop()
-            raise
+        while left:
+            with ProcessPool(workers, initializer=prepare_worker, initargs=(chosen,), context=get_context("spawn")) as pool:
+                try:
+                    waiting = {pool.schedule(call, args=_order(run), timeout=timeout): run for run in left.values()}
+                    for future in _ended(waiting, until):
+                        run = waiting[future]
+                        if failure := _keep(run, future, timeout):
+                            failures.append((run, *failure))
+                        del left[run.experiment, run.key]
+                        bar.update(task, advance=1, description=run.experiment.split(".")[0])
+                except _Stalled:
+                    pool.stop()  # and those that are left go to a new one
+                except FutureTimeout:  # the budget is spent
+                    pool.stop()
+                    break
+                except BaseException:
+                    pool.stop()
+                    raise
     if failures:
         raise SweepError(failures, len(todo))
-    return done
+    return len(todo) - len(left)
+
+
+class _Stalled(Exception):
+    """Nobody works at the runs that are left."""
+
+
+def _ended(waiting: Iterable, until: float | None) -> Iterator:
+    """The futures of a pool as they end. Raises ``FutureTimeout`` at the time `until`, and `_Stalled` when none is at work for long.
+
+    A worker that is killed after it took a run, and before it said so, takes it along: the pool knows of nothing to wait for, not even a
+    time limit, and no other worker will ever take that run.
+    """
+    ended: SimpleQueue = SimpleQueue()
+    for future in waiting:
+        future.add_done_callback(ended.put)
+    left, begun, seen = dict.fromkeys(waiting), False, time.monotonic()
+    while left:
+        now = time.monotonic()
+        if until is not None and now >= until:
+            raise FutureTimeout
+        try:
+            future = ended.get(timeout=1.0 if until is None else min(1.0, until - now))
+        except Empty:
+            if any(future.running() for future in left):
+                begun, seen = True, time.monotonic()
+            elif time.monotonic() - seen > (STALLED if begun else STARTING):
+                raise _Stalled from None
+            continue
+        begun, seen = True, time.monotonic()
+        del left[future]
+        yield future
 
 
 def _order(run: Run) -> tuple:

@@ -222,20 +222,45 @@ def test_the_environment_is_restored(monkeypatch):
 
 def test_a_budget_keeps_what_is_finished(home, monkeypatch):
     """The budget is spent when the first two runs have ended, however long they take: the third would last a minute."""
-    real = pool.as_completed
+    real = pool._ended
 
-    def until_two_have_ended(waiting, timeout):
-        assert timeout == 30.0
-        ended = real(waiting)
+    def until_two_have_ended(waiting, until):
+        assert 0 < until - time.monotonic() <= 30.0
+        ended = real(waiting, None)
         yield next(ended)
         yield next(ended)
         raise pool.FutureTimeout
 
-    monkeypatch.setattr(pool, "as_completed", until_two_have_ended)
+    monkeypatch.setattr(pool, "_ended", until_two_have_ended)
     runs = plan(slow, [{"seed": s} for s in range(3)])
     assert finish(runs, jobs=1, budget=30.0) == 2
     assert missing(runs) == runs[2:]
     assert not list((home / "data" / "runs").glob("*/.*-*"))
+
+
+def test_a_run_that_a_killed_worker_took_along_goes_to_another(home, monkeypatch):
+    """As when a worker is killed between taking a run and saying so: its future neither runs nor ends. Here nobody ever gets the first."""
+    import pebble
+
+    real, lost = pebble.ProcessPool.schedule, []
+
+    def schedule(self, *arguments, **options):
+        if not lost:
+            lost.append(pebble.ProcessFuture())
+            return lost[0]
+        return real(self, *arguments, **options)
+
+    monkeypatch.setattr(pebble.ProcessPool, "schedule", schedule)
+    monkeypatch.setattr(pool, "STALLED", 1.0)
+    runs = plan(wave, GRID[:3])
+    assert finish(runs, jobs=2) == 3 and not missing(runs) and not lost[0].done()
+
+
+def test_a_budget_is_also_spent_while_nothing_ends(home):
+    runs = plan(slow, [{"seed": 2}])  # a minute
+    start = time.monotonic()
+    assert finish(runs, jobs=1, budget=1.0) == 0 and missing(runs) == runs
+    assert time.monotonic() - start < 40
 
 
 @pytest.mark.slow
