@@ -5,6 +5,7 @@ They are never parameters of a notebook, since a result must not depend on them 
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ class Settings:
     session: Path | None  # NCBOOK_SESSION: what the build that executes a notebook tells it
     device: str | None  # DEVICE
     jobs: str | None  # JOBS
+    executor: str | None  # EXECUTOR: who computes runs
     instruction_set: str | None  # INSTRUCTION_SET
 
 
@@ -42,6 +44,7 @@ def current() -> Settings:
         session=path(SESSION),
         device=os.environ.get("DEVICE") or None,
         jobs=os.environ.get("JOBS") or None,
+        executor=os.environ.get("EXECUTOR") or None,
         instruction_set=os.environ.get("INSTRUCTION_SET") or None,
     )
 
@@ -85,11 +88,15 @@ def session() -> dict:
 def device(choice: str | None = None) -> str:
     """``"cpu"`` or ``"cuda"``: the choice, else ``DEVICE``, else CUDA where a GPU answers. Imports torch only where a GPU could be.
 
+    Where an ``EXECUTOR`` computes elsewhere, ``cuda`` is taken at its word, since this machine may well have none.
+
     Apple's ``mps`` is not offered: it has no float64, in which every statistic is accumulated.
     """
     choice = choice or current().device or "auto"
     if choice not in ("auto", "cpu", "cuda"):
         raise InputError(f"DEVICE={choice!r}: use cpu, cuda or auto.")
+    if choice == "cuda" and current().executor not in (None, "local"):
+        return "cuda"  # that of the workers
     if choice == "cpu" or (choice == "auto" and not any(Path(p).exists() for p in ("/dev/nvidiactl", "/dev/dxg"))):
         return "cpu"
     import torch
@@ -163,3 +170,14 @@ def workers_environment(chosen: str) -> dict[str, str]:
     """The environment that a worker starts in: one thread, and the instruction set `chosen`. What it rounds to depends on nothing else."""
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     return one_thread | dict(zip(LIBRARIES, INSTRUCTION_SETS.get(chosen, ()), strict=False))  # nothing to choose: one thread only
+
+
+def places(root: Path) -> dict[str, str]:
+    """The environment in which a worker elsewhere finds the checkout and the data sets, if it has the same file system."""
+    data = current().data
+    return {"NCBOOK_ROOT": str(root)} | ({"NCBOOK_DATA": str(data.resolve())} if data else {})
+
+
+def path_of_this_python() -> dict[str, str]:
+    """The environment in which programs that came with a library are found by name, also where nobody activated its environment."""
+    return {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])}

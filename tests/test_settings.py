@@ -10,7 +10,7 @@ from ncbook.errors import InputError
 
 # a product long enough that the width of the registers shows in its last digits
 DIGITS = """
-from ncbook.runs.pool import prepare_worker
+from ncbook.runs.worker import prepare_worker
 torch = prepare_worker()
 x = torch.randn(257, 1031, generator=torch.Generator().manual_seed(0))
 print(torch.backends.cpu.get_cpu_capability(), (x @ x.T).double().sum().item(), x.exp().sum(1).double().sum().item())

@@ -24,7 +24,8 @@ from ncbook.publish.verdicts import code, deciding, judged, plain
 from ncbook.runs import store
 from ncbook.runs.digest import canonical, digest
 from ncbook.runs.plan import Table, finished, plan
-from ncbook.runs.pool import Run, finish, missing
+from ncbook.runs.pool import finish
+from ncbook.runs.run import Run, missing
 from ncbook.version import __version__
 
 LIMIT = 500_000  # bytes of a chapter and profile: the repository holds them all

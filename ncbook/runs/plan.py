@@ -12,7 +12,8 @@ from ncbook.runs import store
 from ncbook.runs.digest import canonical
 from ncbook.runs.durations import expected
 from ncbook.runs.key import check_function, code_of, name_of
-from ncbook.runs.pool import Run, finish
+from ncbook.runs.pool import finish
+from ncbook.runs.run import Run
 
 
 def plan(function: Callable, grid: list[dict], *, device: str | None = None) -> list[Run]:
