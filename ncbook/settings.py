@@ -15,6 +15,7 @@ from pathlib import Path
 from ncbook.errors import InputError
 
 SESSION = "NCBOOK_SESSION"
+GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # one of them is there where a GPU is: NVIDIA's, Windows' below Linux, AMD's
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def device(choice: str | None = None) -> str:
         raise InputError(f"DEVICE={choice!r}: use cpu, cuda or auto.")
     if choice == "cuda" and current().executor not in (None, "local"):
         return "cuda"  # that of the workers
-    if choice == "cpu" or (choice == "auto" and not any(Path(p).exists() for p in ("/dev/nvidiactl", "/dev/dxg"))):
+    if choice == "cpu" or (choice == "auto" and not any(Path(p).exists() for p in GPUS)):
         return "cpu"
     import torch
 
@@ -105,16 +106,36 @@ def device(choice: str | None = None) -> str:
         return "cuda"
     if choice == "cuda":
         raise InputError("DEVICE=cuda, but this PyTorch sees no CUDA device; use DEVICE=cpu, or install with `make TORCH=cuda`.")
+    _say_that_a_gpu_is_idle(torch.__version__)
     return "cpu"
 
 
+@cache  # once
+def _say_that_a_gpu_is_idle(version: str) -> None:
+    print(
+        f"This machine has a GPU that this PyTorch ({version}) cannot use: the CPU computes, which takes hundreds of times as long at the "
+        "profile paper. For NVIDIA: `make TORCH=cuda`. For AMD: an environment with PyTorch's ROCm build, as PYTHON=/path/to/python. "
+        "DEVICE=cpu says that the CPU is meant.",
+        file=sys.stderr,
+    )
+
+
+def gpus() -> list[str]:
+    """The GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [name.strip() for name in given.split(",") if name.strip()]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
 def jobs(choice: int | None = None, *, on: str | None = None) -> int:
-    """How many runs at a time `on` a device: the choice, else ``JOBS``, else one a core on a CPU, one on a GPU. No result depends on it."""
+    """How many runs at a time `on` a device: the choice, else ``JOBS``, else one a core, or one a GPU. No result depends on it."""
     given = choice if choice is not None else current().jobs
     if given is None:
-        return (
-            1 if (on or device()) == "cuda" else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        )
+        if (on or device()) == "cuda":
+            return max(1, len(gpus()))
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         count = int(given)
     except ValueError:

@@ -37,6 +37,28 @@ def test_what_the_machine_lacks_is_refused(monkeypatch):
     assert settings.instruction_set() == "generic"
 
 
+def test_a_gpu_that_this_pytorch_cannot_use_is_said_once(monkeypatch, tmp_path, capsys):
+    import torch
+
+    monkeypatch.setattr(settings, "GPUS", (str(tmp_path),))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    settings._say_that_a_gpu_is_idle.cache_clear()
+    assert settings.device("cpu") == "cpu" and not capsys.readouterr().err
+    assert settings.device("auto") == settings.device("auto") == "cpu"
+    said = capsys.readouterr().err
+    assert said.count("This machine has a GPU") == 1 and "make TORCH=cuda" in said and "ROCm" in said
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert settings.device("auto") == "cuda"
+
+
+def test_one_run_at_a_time_for_each_gpu(monkeypatch):
+    monkeypatch.delenv("JOBS", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-8932f937, 3")
+    assert settings.gpus() == ["GPU-8932f937", "3"] and settings.jobs(on="cuda") == 2
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert settings.gpus() == [] and settings.jobs(on="cuda") == 1
+
+
 def test_a_worker_has_one_thread_and_one_set():
     environment = settings.workers_environment("avx2")
     assert environment["OMP_NUM_THREADS"] == "1" and environment["ATEN_CPU_CAPABILITY"] == "avx2"

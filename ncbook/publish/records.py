@@ -31,7 +31,8 @@ from ncbook.version import __version__
 LIMIT = 500_000  # bytes of a chapter and profile: the repository holds them all
 UNPACKED = 100_000_000  # bytes: what no packed table of `LIMIT` comes near
 VERSIONS = ["torch", "numpy", "scipy", "scikit_learn", "python"]
-TOOK = ["device", "seconds", "peak_memory_mb", *VERSIONS, "machine", "cpu", "cpu_capability", "instruction_set", "gpu", "finished"]
+GPU = ["gpu", "gpu_peak_memory_mb", "gpu_float32"]
+TOOK = ["device", "seconds", "peak_memory_mb", *VERSIONS, "machine", "cpu", "cpu_capability", "instruction_set", *GPU, "finished"]
 
 
 def exists(profile: str, chapter: str) -> bool:
@@ -184,7 +185,7 @@ def _read(here: Path, _: tuple) -> Record:
 
 def _text_where_text(runs: pd.DataFrame) -> pd.DataFrame:
     """``gpu`` is empty on a CPU, and a version may look like a number: as text or nothing, never as a number."""
-    texts = [name for name in ("gpu", "instruction_set", *VERSIONS) if name in runs]
+    texts = [name for name in ("gpu", "gpu_float32", "instruction_set", *VERSIONS) if name in runs]
     return runs.assign(**{name: [None if pd.isna(value) else str(value) for value in runs[name]] for name in texts})
 
 

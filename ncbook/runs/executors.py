@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module, util
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ncbook import paths, settings
 from ncbook.errors import InputError
@@ -38,11 +39,11 @@ def chosen(executor: Choice | None = None) -> Choice:
 
 
 @contextmanager
-def opened(executor: Choice, *, workers: int, instruction_set: str) -> Iterator[Submit]:
+def opened(executor: Choice, *, workers: int, instruction_set: str, device: str) -> Iterator[Submit]:
     """A function that sends a run to the executor. It is shut down at the end; after an exception without waiting for what is at work."""
     environment = settings.workers_environment(instruction_set)
     if executor == LOCAL:
-        with settings.within(environment), _processes(workers, instruction_set) as submit:
+        with settings.within(environment), _processes(workers, instruction_set, device) as submit:
             yield submit
         return
     surroundings = Surroundings(environment, settings.places(paths.root()), [str(Path(folder).resolve()) for folder in sys.path])
@@ -55,15 +56,18 @@ def opened(executor: Choice, *, workers: int, instruction_set: str) -> Iterator[
 
 
 @contextmanager
-def _processes(workers: int, instruction_set: str) -> Iterator[Submit]:
+def _processes(workers: int, instruction_set: str, device: str) -> Iterator[Submit]:
+    """Processes of this machine; on GPUs each sees one of them."""
     from pebble import ProcessPool
 
-    with ProcessPool(workers, initializer=begin, initargs=(instruction_set,), context=get_context("spawn")) as pool:
-        try:
-            yield lambda order, timeout: pool.schedule(call, args=order, timeout=timeout)
-        except BaseException:
-            pool.stop()
-            raise
+    with TemporaryDirectory(prefix="ncbook-") as places:
+        shared = (instruction_set, settings.gpus() if device == "cuda" else None, places)
+        with ProcessPool(workers, initializer=begin, initargs=shared, context=get_context("spawn")) as pool:
+            try:
+                yield lambda order, timeout: pool.schedule(call, args=order, timeout=timeout)
+            except BaseException:
+                pool.stop()
+                raise
 
 
 def _make(executor: Choice) -> AbstractContextManager[Executor]:

@@ -49,7 +49,8 @@ def finish(
         return 0
     writable(runs())
     who = executors.chosen(executor)
-    workers = min(settings.jobs(jobs, on=todo[0].device), len(todo))
+    first = todo[0]
+    workers = min(settings.jobs(jobs, on=first.device), len(todo))
     console = Console(stderr=True, force_jupyter=False)  # in a notebook it would ask for ipywidgets
     columns = (
         TextColumn("{task.description}"),
@@ -64,10 +65,10 @@ def finish(
     until = None if budget is None else time.monotonic() + budget
     sent = _Sent(todo, timeout)
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task(todo[0].experiment.split(".")[0], total=len(todo))
+        task = bar.add_task(first.experiment.split(".")[0], total=len(todo))
         while sent.left:
             try:
-                with executors.opened(who, workers=workers, instruction_set=todo[0].instruction_set) as submit:
+                with executors.opened(who, workers=workers, instruction_set=first.instruction_set, device=first.device) as submit:
                     for run in sent.answered(submit, until, here=who == executors.LOCAL):
                         bar.update(task, advance=1, description=run.experiment.split(".")[0])
             except _Stalled:

@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from multiprocessing import get_context, parent_process, process
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -25,7 +26,7 @@ from ncbook.errors import InputError
 from ncbook.runs import store
 from ncbook.runs.key import code_of, installed
 
-SILENT = 90  # exit code of a run that asked for 0
+SILENT, POISONED = 90, 91  # exit codes of a run that asked for 0, and of one whose GPU no longer answers
 
 
 def call(
@@ -51,12 +52,18 @@ def call(
             raise InputError("its code was edited after the sweep began, or is of another version here; run it again.")
         from ncbook.training.checkpoint import kept_in
 
+        if device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
         with kept_in(checkpoints), no_silent_exit():
             text = _text(function(**parameters, device=device), parameters)
     except (InputError, FloatingPointError) as error:  # the sentence says it all, also of a loss that is no number
         return None, {"error": str(error), "log": ""}
     except BaseException as error:  # noqa: BLE001 - see above; a worker gets no Ctrl-C, so that a KeyboardInterrupt is the experiment's own
-        return None, {"error": f"{type(error).__name__}: {error}", "log": traceback.format_exc()}
+        log = traceback.format_exc()
+        if device == "cuda" and not _answers():
+            print(log, file=sys.stderr, flush=True)
+            os._exit(POISONED)
+        return None, {"error": f"{type(error).__name__}: {error}", "log": log}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     took = {
         "seconds": round(time.perf_counter() - start, 3),
@@ -67,16 +74,63 @@ def call(
         "machine": platform.machine(),
         "cpu": _cpu(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
+        **_gpu(device),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     return text, took
 
 
-def begin(instruction_set: str) -> None:
-    """Make a new process of a pool ready for runs. It ends when the one that started it has ended, however that did."""
+def _gpu(device: str) -> dict:
+    """What a run had of a GPU: its name, the most memory, and what float32 means where the network is trained."""
+    if device != "cuda":
+        return {"gpu": None, "gpu_peak_memory_mb": None, "gpu_float32": None}
+    import torch
+
+    products = torch.backends.cuda.matmul.fp32_precision
+    convolutions = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]  # made when torch is imported
+    return {
+        "gpu": torch.cuda.get_device_name(),
+        "gpu_peak_memory_mb": round(torch.cuda.max_memory_allocated() / 2**20),
+        "gpu_float32": f"products {products.replace('none', 'ieee')}, convolutions {convolutions.replace('none', 'ieee')}",
+    }
+
+
+def _answers() -> bool:
+    """Whether the GPU of this process does: after some errors each later call of CUDA fails as well, in whatever run comes next."""
+    import torch
+
+    try:
+        torch.cuda.synchronize()
+    except (RuntimeError, AssertionError):
+        return False
+    return True
+
+
+def begin(instruction_set: str, gpus: list[str] | None = None, places: str = "") -> None:
+    """Make a new process of a pool ready for runs, with one of the `gpus`. It ends when the one that started it has ended, however that
+    did."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    if gpus:
+        settings.keep(CUDA_VISIBLE_DEVICES=_own(gpus, Path(places)))
     prepare_worker(instruction_set)
+
+
+_place: list = []  # the lock on the place that this process has among those of its pool
+
+
+def _own(gpus: list[str], places: Path) -> str:
+    """The GPU of the first place that no process has; one that was killed leaves its place to the process that comes for it."""
+    from filelock import FileLock, Timeout
+
+    for number in count():
+        place = FileLock(places / str(number))
+        try:
+            place.acquire(timeout=0)
+        except Timeout:
+            continue
+        _place.append(place)
+        return gpus[number % len(gpus)]
+    raise AssertionError  # there is always a next number
 
 
 def _end_with_parent() -> None:
@@ -146,6 +200,8 @@ def reason(error: Exception, timeout: float | None) -> tuple[str, str]:
     if isinstance(error, BrokenProcessPool):
         return 'the workers did not start; in a script, call sweep below `if __name__ == "__main__":`, since each of them imports it', ""
     code = getattr(error, "exitcode", None)
+    if code == POISONED:
+        return "its GPU no longer answers, so its process was ended; what went wrong stands in a traceback above", ""
     if code is not None:
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended by exit code {0 if code == SILENT else code}"
         return f"its process was {how}" + ("; did the memory run out?" if code == -signal.SIGKILL else ""), ""

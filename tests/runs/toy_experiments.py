@@ -78,6 +78,11 @@ def fragile(*, seed: int, device: str = "cpu") -> pd.DataFrame:
     return wave(name="fragile", seed=seed)
 
 
+def pinned(*, seed: int, device: str = "cpu") -> pd.DataFrame:
+    """The GPU that this process sees, and which process it is."""
+    return pd.DataFrame({"gpu": [os.environ["CUDA_VISIBLE_DEVICES"]], "process": [os.getpid()]})
+
+
 def slow(*, seed: int, device: str = "cpu") -> pd.DataFrame:
     """The first seeds end at once, the last one after a minute."""
     if seed > 1:
