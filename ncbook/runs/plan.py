@@ -22,11 +22,11 @@ def plan(function: Callable, grid: list[dict], *, device: str | None = None) -> 
     if not grid:
         raise InputError(f"the grid of {function.__qualname__} is empty; give at least one value of each parameter.")
     device, code, runs, keys = settings.device(device), code_of(function), [], set()
-    grid = [canonical(parameters) for parameters in grid]
+    grid, takes = [canonical(parameters) for parameters in grid], signature(function)
     for parameters, seconds in zip(grid, expected(name_of(function), grid, device), strict=True):
         run = Run(function, parameters, device, seconds, code)
         try:
-            signature(function).bind(**run.parameters, device=device)
+            takes.bind(**run.parameters, device=device)
         except TypeError as error:
             raise InputError(f"{run} cannot be called: {error}; a run gets the grid's parameters and device={device!r}.") from error
         if run.key in keys:

@@ -37,6 +37,10 @@ class Run:
         """The run's table and ``run.json`` from the store; None where there is none, or it is damaged or of other parameters."""
         return store.read(self.experiment, self.key, parameters=canonical(self.parameters), device=self.device)
 
+    def is_stored(self) -> bool:
+        """Whether `stored` would find it."""
+        return store.holds(self.experiment, self.key, parameters=canonical(self.parameters), device=self.device)
+
     def __str__(self) -> str:
         return f"{self.experiment}({', '.join(f'{k}={v!r}' for k, v in self.parameters.items())})"
 
@@ -56,7 +60,7 @@ class SweepError(RuntimeError):
 def missing(planned: list[Run]) -> list[Run]:
     """The runs that the store does not hold yet, each once."""
     unique = {(run.experiment, run.key): run for run in planned}
-    return [run for run in unique.values() if run.stored() is None]
+    return [run for run in unique.values() if not run.is_stored()]
 
 
 def time_limit(planned: list[Run]) -> float:
