@@ -3,7 +3,7 @@
 PROFILE ?= quick
 DEVICE  ?= auto
 TORCH   ?= cpu
-export PROFILE DEVICE JOBS SEEDS FROM INSTRUCTION_SET
+export PROFILE DEVICE JOBS EXECUTOR SEEDS FROM INSTRUCTION_SET
 
 # PyTorch in the versions that its lock pins, from the PyTorch project's own index of CPU builds: the default index serves the CUDA build on Linux (6 GB).
 CPU_INDEX := https://download.pytorch.org/whl/cpu
@@ -53,6 +53,7 @@ help:
 	@echo "DEVICE=$(DEVICE)     cpu, cuda or auto"
 	@echo "INSTRUCTION_SET=$(or $(INSTRUCTION_SET),avx2)  what a CPU rounds with: the same everywhere unless you say generic or avx512"
 	@echo "JOBS=$(or $(JOBS),one a core)     runs at a time; results do not depend on it"
+	@echo "EXECUTOR=$(or $(EXECUTOR),local)  who computes runs: parsl:slurm and others, see the book's page On a cluster"
 	@echo "FROM=$(or $(FROM),training)       or FROM=record: show the tables on record, train nothing"
 	@echo "SEEDS=$(or $(SEEDS),the profile's)  seeds a setting; five or more for a verdict"
 	@echo "TORCH=$(TORCH)       cpu or cuda: which build of PyTorch the environment gets"

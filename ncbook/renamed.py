@@ -30,6 +30,11 @@ MOVED = {
 GONE = {"ncbook.experiments", "ncbook.claims.quantities"}  # packages of which each module has a place of its own now
 # names that left a module which is still there, or that are others there now
 NAMES = {
+    "ncbook.runs.pool": {
+        "call": "ncbook.runs.worker.call",
+        "prepare_worker": "ncbook.runs.worker.prepare_worker",
+        "time_limit": "ncbook.runs.run.time_limit",
+    },
     "ncbook.metrics.network": {"collapse_table": "ncbook.metrics.table.collapse_table"},
     "ncbook.claims.registry": {"judge": "ncbook.publish.judge.judge"},
     "ncbook.models": {"FixedFrames": "ncbook.models.fixed_classifier.FixedClassifiers"},

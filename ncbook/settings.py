@@ -5,6 +5,7 @@ They are never parameters of a notebook, since a result must not depend on them 
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 from ncbook.errors import InputError
 
 SESSION = "NCBOOK_SESSION"
+GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # one of them is there where a GPU is: NVIDIA's, Windows' below Linux, AMD's
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Settings:
     session: Path | None  # NCBOOK_SESSION: what the build that executes a notebook tells it
     device: str | None  # DEVICE
     jobs: str | None  # JOBS
+    executor: str | None  # EXECUTOR: who computes runs
     instruction_set: str | None  # INSTRUCTION_SET
 
 
@@ -42,6 +45,7 @@ def current() -> Settings:
         session=path(SESSION),
         device=os.environ.get("DEVICE") or None,
         jobs=os.environ.get("JOBS") or None,
+        executor=os.environ.get("EXECUTOR") or None,
         instruction_set=os.environ.get("INSTRUCTION_SET") or None,
     )
 
@@ -85,12 +89,16 @@ def session() -> dict:
 def device(choice: str | None = None) -> str:
     """``"cpu"`` or ``"cuda"``: the choice, else ``DEVICE``, else CUDA where a GPU answers. Imports torch only where a GPU could be.
 
+    Where an ``EXECUTOR`` computes elsewhere, ``cuda`` is taken at its word, since this machine may well have none.
+
     Apple's ``mps`` is not offered: it has no float64, in which every statistic is accumulated.
     """
     choice = choice or current().device or "auto"
     if choice not in ("auto", "cpu", "cuda"):
         raise InputError(f"DEVICE={choice!r}: use cpu, cuda or auto.")
-    if choice == "cpu" or (choice == "auto" and not any(Path(p).exists() for p in ("/dev/nvidiactl", "/dev/dxg"))):
+    if choice == "cuda" and current().executor not in (None, "local"):
+        return "cuda"  # that of the workers
+    if choice == "cpu" or (choice == "auto" and not any(Path(p).exists() for p in GPUS)):
         return "cpu"
     import torch
 
@@ -98,16 +106,36 @@ def device(choice: str | None = None) -> str:
         return "cuda"
     if choice == "cuda":
         raise InputError("DEVICE=cuda, but this PyTorch sees no CUDA device; use DEVICE=cpu, or install with `make TORCH=cuda`.")
+    _say_that_a_gpu_is_idle(torch.__version__)
     return "cpu"
 
 
+@cache  # once
+def _say_that_a_gpu_is_idle(version: str) -> None:
+    print(
+        f"This machine has a GPU that this PyTorch ({version}) cannot use: the CPU computes, which takes hundreds of times as long at the "
+        "profile paper. For NVIDIA: `make TORCH=cuda`. For AMD: an environment with PyTorch's ROCm build, as PYTHON=/path/to/python. "
+        "DEVICE=cpu says that the CPU is meant.",
+        file=sys.stderr,
+    )
+
+
+def gpus() -> list[str]:
+    """The GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [name.strip() for name in given.split(",") if name.strip()]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
 def jobs(choice: int | None = None, *, on: str | None = None) -> int:
-    """How many runs at a time `on` a device: the choice, else ``JOBS``, else one a core on a CPU, one on a GPU. No result depends on it."""
+    """How many runs at a time `on` a device: the choice, else ``JOBS``, else one a core, or one a GPU. No result depends on it."""
     given = choice if choice is not None else current().jobs
     if given is None:
-        return (
-            1 if (on or device()) == "cuda" else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        )
+        if (on or device()) == "cuda":
+            return max(1, len(gpus()))
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         count = int(given)
     except ValueError:
@@ -163,3 +191,14 @@ def workers_environment(chosen: str) -> dict[str, str]:
     """The environment that a worker starts in: one thread, and the instruction set `chosen`. What it rounds to depends on nothing else."""
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     return one_thread | dict(zip(LIBRARIES, INSTRUCTION_SETS.get(chosen, ()), strict=False))  # nothing to choose: one thread only
+
+
+def places(root: Path) -> dict[str, str]:
+    """The environment in which a worker elsewhere finds the checkout and the data sets, if it has the same file system."""
+    data = current().data
+    return {"NCBOOK_ROOT": str(root)} | ({"NCBOOK_DATA": str(data.resolve())} if data else {})
+
+
+def path_of_this_python() -> dict[str, str]:
+    """The environment in which programs that came with a library are found by name, also where nobody activated its environment."""
+    return {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])}

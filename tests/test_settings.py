@@ -10,7 +10,7 @@ from ncbook.errors import InputError
 
 # a product long enough that the width of the registers shows in its last digits
 DIGITS = """
-from ncbook.runs.pool import prepare_worker
+from ncbook.runs.worker import prepare_worker
 torch = prepare_worker()
 x = torch.randn(257, 1031, generator=torch.Generator().manual_seed(0))
 print(torch.backends.cpu.get_cpu_capability(), (x @ x.T).double().sum().item(), x.exp().sum(1).double().sum().item())
@@ -35,6 +35,28 @@ def test_what_the_machine_lacks_is_refused(monkeypatch):
         settings.instruction_set("avx512")
     monkeypatch.setenv("INSTRUCTION_SET", "generic")
     assert settings.instruction_set() == "generic"
+
+
+def test_a_gpu_that_this_pytorch_cannot_use_is_said_once(monkeypatch, tmp_path, capsys):
+    import torch
+
+    monkeypatch.setattr(settings, "GPUS", (str(tmp_path),))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    settings._say_that_a_gpu_is_idle.cache_clear()
+    assert settings.device("cpu") == "cpu" and not capsys.readouterr().err
+    assert settings.device("auto") == settings.device("auto") == "cpu"
+    said = capsys.readouterr().err
+    assert said.count("This machine has a GPU") == 1 and "make TORCH=cuda" in said and "ROCm" in said
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert settings.device("auto") == "cuda"
+
+
+def test_one_run_at_a_time_for_each_gpu(monkeypatch):
+    monkeypatch.delenv("JOBS", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-8932f937, 3")
+    assert settings.gpus() == ["GPU-8932f937", "3"] and settings.jobs(on="cuda") == 2
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert settings.gpus() == [] and settings.jobs(on="cuda") == 1
 
 
 def test_a_worker_has_one_thread_and_one_set():

@@ -20,6 +20,10 @@ Chapters = Annotated[list[str] | None, typer.Argument(help="Chapters; all of the
 Profile = Annotated[str, typer.Option(envvar="PROFILE", help="quick, laptop or paper.")]
 Device = Annotated[str, typer.Option(envvar="DEVICE", help="cpu, cuda or auto.")]
 Jobs = Annotated[int | None, typer.Option(envvar="JOBS", help="Runs at a time; one a core unless told.")]
+Executor = Annotated[
+    str | None,
+    typer.Option(envvar="EXECUTOR", help="Who computes runs: local, parsl:CONFIG, dask:ADDRESS or MODULE:FACTORY."),
+]
 Seeds = Annotated[int | None, typer.Option(envvar="SEEDS", help="Seeds a setting; the profile's own number unless told.")]
 From = Annotated[str | None, typer.Option("--from", envvar="FROM", help="record: show the tables on record, and train nothing.")]
 Change = Annotated[list[str] | None, typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="Change a parameter of the chapters.")]
@@ -31,6 +35,7 @@ def run(
     profile: Profile = "quick",
     device: Device = "auto",
     jobs: Jobs = None,
+    executor: Executor = None,
     seeds: Seeds = None,
     p: Change = None,
     source: From = None,
@@ -39,7 +44,7 @@ def run(
     """Train what chapters need and execute their notebooks; what is up to date is left alone."""
     from ncbook.publish import execute
 
-    _settings(device, jobs)
+    _settings(device, jobs, executor)
     requested = execute.prepare(chapters or [], profile, _changes(p), seeds, recorded=_recorded(source))
     if dry_run:
         execute.forecast(requested)
@@ -57,13 +62,14 @@ def book(
     profile: Profile = "quick",
     device: Device = "auto",
     jobs: Jobs = None,
+    executor: Executor = None,
     seeds: Seeds = None,
     source: From = None,
 ) -> None:
     """Run all chapters, build the HTML book and print the path of the page to open. A book that is not whole is not published."""
     from ncbook.publish import execute, render
 
-    _settings(device, jobs)
+    _settings(device, jobs, executor)
     render.check_place()
     with _alone():
         requested = execute.prepare([], profile, {}, seeds, recorded=_recorded(source))
@@ -78,15 +84,16 @@ def train(
     profile: Profile = "quick",
     device: Device = "auto",
     jobs: Jobs = None,
+    executor: Executor = None,
     seeds: Seeds = None,
     p: Change = None,
     budget: Annotated[str | None, typer.Option(help="Stop after this long, as 90s, 9m or 2h, and keep what is finished.")] = None,
 ) -> None:
     """Train what chapters need and nothing else: for a machine without a notebook kernel, or one lent by the minute."""
     from ncbook.publish import execute
-    from ncbook.runs.pool import missing
+    from ncbook.runs.run import missing
 
-    _settings(device, jobs)
+    _settings(device, jobs, executor)
     seconds = _seconds(budget)
     with _alone():
         requested = execute.prepare(chapters or [], profile, _changes(p), seeds)
@@ -126,12 +133,13 @@ def verify_profile(
     profile: Profile = "quick",
     device: Device = "auto",
     jobs: Jobs = None,
+    executor: Executor = None,
     strict: Annotated[bool, typer.Option("--strict", help="Fail what can be compared by a weaker class only.")] = False,
 ) -> None:
     """Train a profile again in a clean place and compare every number with the record; exit 1 when one does not hold."""
     from ncbook.publish import execute, records, verify
 
-    _settings(device, jobs)
+    _settings(device, jobs, executor)
     with _alone():
         requested = execute.prepare(chapters or [], profile, {})
         if not any(records.exists(profile, chapter.name) for chapter in requested):
@@ -273,11 +281,15 @@ def _changes(given: list[str] | None) -> dict:
     return changes
 
 
-def _settings(device: str, jobs: int | None) -> None:
+def _settings(device: str, jobs: int | None, executor: str | None = None) -> None:
     """Check that there is a checkout, and the machine's settings; hand them to the kernels through the environment."""
     from ncbook import paths, settings
 
     paths.checkout()  # before a lock is left in a folder that is none
+    if executor is not None:
+        from ncbook.runs import executors
+
+        settings.keep(EXECUTOR=str(executors.chosen(executor)))
     settings.keep(DEVICE=settings.device(device), **({} if jobs is None else {"JOBS": str(settings.jobs(jobs))}))
 
 

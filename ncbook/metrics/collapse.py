@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ncbook.errors import InputError
+from ncbook.metrics.devices import decompose
 from ncbook.metrics.inputs import as_tensor, check_features, compute_dtype
 from ncbook.metrics.moments import EPS64, ClassMoments, blocks, check_weighting, exact_matmul, squared_distances
 from ncbook.metrics.projection import MeanSpan, project
@@ -150,7 +151,7 @@ def vci_of(within: Tensor, moments: ClassMoments, *, weighting: str = "class") -
     """`vci` from Sigma_W (d, d)."""
     rank = MeanSpan.from_moments(moments, weighting=weighting).rank
     between = moments.weights(weighting).sqrt()[:, None] * moments.centred(weighting)  # (C, d)
-    eigenvalues, vectors = torch.linalg.eigh(within + between.T @ between)
+    eigenvalues, vectors = decompose(torch.linalg.eigh, within + between.T @ between)
     keep = eigenvalues > len(within) * EPS64 * eigenvalues[-1]
     explained = ((between @ vectors[:, keep]).square() / eigenvalues[keep]).sum()
     return 1 - explained / rank

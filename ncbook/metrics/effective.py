@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ncbook.errors import InputError
 from ncbook.metrics.collapse import as_moments
+from ncbook.metrics.devices import decompose
 from ncbook.metrics.inputs import as_tensor, compute_dtype
 from ncbook.metrics.moments import ClassMoments, blocks, exact_matmul
 
@@ -27,7 +28,7 @@ def effective_rank(features, *, centre: bool = True) -> Tensor:
         for rows in blocks(features, beside=features.shape[1]):
             values = features[rows].to(compute_dtype(features)).double() - shift
             gram.addmm_(values.T, values)
-    energies = torch.linalg.eigvalsh(gram)
+    energies = decompose(torch.linalg.eigvalsh, gram)
     singular = torch.where(energies > 1e-16 * energies[-1], energies, 0).sqrt()
     if not bool(singular[-1] > 0):
         raise InputError("the features are all the same, so that they have no effective rank")

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ncbook.errors import InputError
+from ncbook.metrics.devices import decompose
 from ncbook.metrics.inputs import as_tensor, check_features
 from ncbook.metrics.moments import ClassMoments
 
@@ -18,7 +19,7 @@ def spectrum(matrix: Tensor, rank: int) -> Tensor:
     """
     if matrix.ndim != 2 or min(matrix.shape) < rank or rank < 1:
         raise InputError(f"a matrix of shape {tuple(matrix.shape)} has no {rank} largest singular values.")
-    return torch.linalg.svdvals(matrix.double())[:rank]
+    return decompose(torch.linalg.svdvals, matrix.double())[:rank]
 
 
 def condition(matrix: Tensor, rank: int) -> Tensor:
@@ -46,7 +47,7 @@ def imbalance(later: Tensor, earlier: Tensor) -> tuple[Tensor, Tensor]:
     if not bool(torch.isfinite(later).all() & torch.isfinite(earlier).all()):
         raise InputError("the weights must be finite; they contain NaN or infinite values.")
     a, b = later.double().T @ later.double(), earlier.double() @ earlier.double().T  # (d, d)
-    difference, *grams = (torch.linalg.eigvalsh(m).abs().max() for m in (a - b, a, b))
+    difference, *grams = (decompose(torch.linalg.eigvalsh, m).abs().max() for m in (a - b, a, b))
     return difference, difference / torch.minimum(*grams)
 
 
@@ -84,7 +85,7 @@ def alignment(features: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
 def _operator_norm(matrix: Tensor) -> Tensor:
     values = matrix.double()
     gram = values.T @ values if values.shape[0] > values.shape[1] else values @ values.T  # the smaller of the two
-    return torch.linalg.eigvalsh(gram)[-1].clamp(min=0).sqrt()
+    return decompose(torch.linalg.eigvalsh, gram)[-1].clamp(min=0).sqrt()
 
 
 @torch.no_grad()

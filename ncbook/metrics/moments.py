@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ncbook.errors import InputError, unknown
+from ncbook.metrics.devices import no_tf32
 from ncbook.metrics.inputs import check_features, check_labels, compute_dtype, listed
 
 __all__ = ["ClassMoments", "blocks", "check_features", "check_labels", "check_weighting", "exact_matmul", "squared_norm"]
@@ -294,13 +295,5 @@ def check_weighting(weighting: str) -> None:
 @contextmanager
 def exact_matmul(device: torch.device):
     """Full float32 products: statistics are never TF32 or bfloat16, whatever the training loop has chosen."""
-    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
-    before = [backend.fp32_precision for backend in backends]
-    try:
-        for backend in backends:
-            backend.fp32_precision = "ieee"
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        for backend, precision in zip(backends, before, strict=True):
-            backend.fp32_precision = precision
+    with no_tf32(), torch.autocast(device.type, enabled=False):
+        yield

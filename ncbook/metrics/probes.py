@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ncbook.errors import InputError
+from ncbook.metrics.devices import decompose
 from ncbook.metrics.moments import check_features
 
 STEPS = 100  # gradient steps of the linear probes
@@ -68,7 +69,7 @@ def fit_logistic(features: Tensor, labels: Tensor, classes: int, *, steps: int =
     if steps < 1:
         raise InputError(f"a probe needs at least 1 step, not {steps}.")
     features = features.double()
-    variance = torch.linalg.eigvalsh(features.T @ features / len(features))  # (d,), ascending
+    variance = decompose(torch.linalg.eigvalsh, features.T @ features / len(features))  # (d,), ascending
     largest = variance[-1].sqrt() if len(variance) and variance[-1] > 0 else features.new_ones(())
     x = torch.cat([features / largest, features.new_ones(len(features), 1)], dim=1).float()  # (N, d + 1): once scaled, float32 is enough
     columns = x.T.contiguous()  # products with few rows run several times faster than those with few columns
@@ -92,7 +93,7 @@ def _standardised(train: Tensor, test: Tensor, least: Tensor) -> tuple[Tensor, T
 
 
 def _whitened(train: Tensor, test: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
-    variance, directions = torch.linalg.eigh(train.T @ train / len(train))
+    variance, directions = decompose(torch.linalg.eigh, train.T @ train / len(train))
     keep = variance > least.square()
     turn = directions[:, keep] / variance[keep].sqrt()  # (d, r)
     return train @ turn, test @ turn

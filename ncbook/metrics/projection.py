@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ncbook.errors import InputError
+from ncbook.metrics.devices import decompose
 from ncbook.metrics.inputs import compute_dtype
 from ncbook.metrics.moments import EPS64, ClassMoments, add_rows, blocks, differences, exact_matmul, squared_distances, squared_norm
 
@@ -46,7 +47,7 @@ class MeanSpan:
         moments.between(weighting)  # refuses means that coincide
         centred = moments.centred(weighting)
         root = moments.weights(weighting).sqrt()[:, None]  # (C, 1)
-        left, singular, right = torch.linalg.svd(root * centred, full_matrices=False)  # (C, m), (m,), (m, d)
+        left, singular, right = decompose(torch.linalg.svd, root * centred, full_matrices=False)  # (C, m), (m,), (m, d)
         # Centring leaves at most C - 1 directions: the C-th value is rounding and is dropped always, whatever its size.
         singular = singular[: len(centred) - 1]
         cutoff = max(centred.shape) * EPS64 * singular[0]

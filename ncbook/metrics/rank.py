@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ncbook.errors import InputError
+from ncbook.metrics.devices import decompose
 
 THRESHOLDS = (0.3, 0.1, 0.03, 0.01)  # shares of the largest singular value above which `ranks` counts
 
@@ -30,7 +31,7 @@ def from_gram(gram: Tensor) -> Tensor:
     >>> from_gram(torch.tensor([[4.0, 0.0], [0.0, 9.0]])).tolist()
     [3.0, 2.0]
     """
-    return torch.linalg.eigvalsh(gram.double()).flip(-1).clamp(min=0).sqrt()
+    return decompose(torch.linalg.eigvalsh, gram.double()).flip(-1).clamp(min=0).sqrt()
 
 
 def stable_rank(s: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ncbook.errors import InputError, unknown
+from ncbook.metrics.devices import no_tf32
 from ncbook.metrics.inputs import as_tensor
 
 LABELS = ("labels", "label", "y", "target", "targets")
@@ -59,6 +60,7 @@ def batch_parts(batch, read: Callable | None) -> tuple[object, object]:
     raise InputError(f"batches must be pairs (x, y); for one {count} say which they are with batch=lambda b: (b[0], b[1])")
 
 
+@no_tf32()
 def run(model: nn.Module, inputs, device: torch.device):
     """The network's output: a dict of inputs goes in by name, unless it is one that the network does not know, a tuple by position."""
     kind = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from ncbook.runs.pool import Run
+from ncbook.runs.run import Run
 
 FACTOR = 5  # times the largest difference that instruction sets made here
 # of a number, or of a column's largest where it has both signs: some thousand roundings of float32, a fifth of a wrong x 1.001

@@ -165,7 +165,8 @@ def train(stale: list[Chapter], *, jobs: int | None = None, budget: float | None
     """Train all missing runs, for `budget` seconds at most; returns the chapters that have a failed run, after printing why."""
     from ncbook.data.files import check, folder
     from ncbook.data.presets import spec
-    from ncbook.runs.pool import SweepError, finish, missing, time_limit
+    from ncbook.runs.pool import finish
+    from ncbook.runs.run import SweepError, missing, time_limit
 
     planned = {chapter.name: chapter.runs() for chapter in stale if not chapter.recorded}
     todo = missing([run for runs in planned.values() for run in runs])
@@ -252,7 +253,7 @@ def _sweep() -> None:
 def forecast(requested: list[Chapter]) -> None:
     """Print what a run would do: runs cached and missing, estimated time and disk. Nothing is trained."""
     from ncbook.runs import store
-    from ncbook.runs.pool import missing
+    from ncbook.runs.run import missing
 
     table = Table("chapter", "profile", "runs", "cached", "to train", "core time", "disk", box=None)
     for chapter in requested:

@@ -24,7 +24,8 @@ from ncbook.publish.verdicts import code, deciding, judged, plain
 from ncbook.runs import store
 from ncbook.runs.digest import canonical, digest
 from ncbook.runs.plan import Table, finished, plan
-from ncbook.runs.pool import Run, finish, missing
+from ncbook.runs.pool import finish
+from ncbook.runs.run import Run, missing
 from ncbook.version import __version__
 
 LIMIT = 500_000  # bytes of a chapter and profile: the repository holds them all
@@ -35,7 +36,8 @@ FORM = {
     "claims": list, "verdicts": list, "judged_by": dict,
 }  # fmt: skip
 OLDER = ("claims", "verdicts", "judged_by")  # which a record of an older kind may lack
-TOOK = ["device", "seconds", "peak_memory_mb", *VERSIONS, "machine", "cpu", "cpu_capability", "instruction_set", "gpu", "finished"]
+GPU = ["gpu", "gpu_peak_memory_mb", "gpu_float32"]
+TOOK = ["device", "seconds", "peak_memory_mb", *VERSIONS, "machine", "cpu", "cpu_capability", "instruction_set", *GPU, "finished"]
 
 
 def exists(profile: str, chapter: str) -> bool:
@@ -210,7 +212,7 @@ def _check_form(record: Record) -> None:
 
 def _text_where_text(runs: pd.DataFrame) -> pd.DataFrame:
     """``gpu`` is empty on a CPU, and a version may look like a number: as text or nothing, never as a number."""
-    texts = [name for name in ("gpu", "instruction_set", *VERSIONS) if name in runs]
+    texts = [name for name in ("gpu", "gpu_float32", "instruction_set", *VERSIONS) if name in runs]
     return runs.assign(**{name: [None if pd.isna(value) else str(value) for value in runs[name]] for name in texts})
 
 

@@ -29,7 +29,8 @@ from ncbook.publish.parameters import parameters
 from ncbook.publish.verdicts import changed_claims, difference, judged, plain
 from ncbook.runs.digest import canonical
 from ncbook.runs.plan import Table, finished
-from ncbook.runs.pool import Run, SweepError, finish, time_limit
+from ncbook.runs.pool import finish
+from ncbook.runs.run import Run, SweepError, time_limit
 
 STACK = ["device", "torch", "numpy", "scipy", "scikit_learn", "machine", "cpu", "cpu_capability", "gpu"]  # what rounds alike
 WEAKER = "spread"

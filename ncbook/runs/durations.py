@@ -18,6 +18,9 @@ from ncbook.runs.digest import canonical, digest
 TIMED = Path(__file__).with_name("durations.csv")
 REPEATED = ("seed", "layout")  # runs that differ in these alone take equally long
 AMOUNTS = ("epochs", "steps", "train_size", "samples", "filters", "frames", "seeds")  # the time of a run is roughly proportional to each
+# How much faster a GPU of 40 GB or more is than one core: at the one network that is large enough to keep it busy. A small one waits for
+# the launch of each step, and takes about as long.
+FASTER, LARGE = 200.0, "resnet18"
 WEIGHTS = {"model": 20, "body": 20, "dataset": 5}  # how much it matters, among other runs, that they have this parameter in common
 
 
@@ -34,24 +37,40 @@ def expected(experiment: str, grid: list[dict], device: str) -> list[float]:
     """Seconds that each run of a grid should take on one core; 1 for an experiment of which nothing is known.
 
     A run, or one that differs in its seed only, that is in the store or in a record takes as long as it did. Otherwise the most similar run
-    that was timed is scaled by the ratio of epochs, images and the like.
+    that was timed is scaled by the ratio of epochs, images and the like. What was timed on another kind of device counts as much as it
+    would take on this one.
     """
     stored = _stored(experiment)
     similar = [timed for timed in stored if timed.device == device] or stored
-    here = {_setting(timed.parameters): timed.seconds for timed in similar}
+    here = {_setting(timed.parameters): timed for timed in similar}
     recorded, shipped = _recorded(experiment), [timed for name, timed in _shipped() if name == experiment]
-    known = [here.get(_setting(run), recorded.get(digest(canonical(run)))) for run in grid]
-    return [seconds if seconds is not None else _scaled(run, similar + shipped) for run, seconds in zip(grid, known, strict=True)]
+
+    def seconds(run: dict) -> float:
+        if timed := here.get(_setting(run)):
+            return timed.seconds * _ratio(run, timed.device, device)
+        if found := recorded.get(digest(canonical(run))):
+            return found[0] * _ratio(run, found[1], device)
+        timed, scaled = _scaled(run, similar + shipped)
+        return scaled * _ratio(run, timed.device, device) if timed else scaled
+
+    return [seconds(run) for run in grid]
+
+
+def _ratio(run: dict, timed_on: str, device: str) -> float:
+    """Time on a device over time on the one that it was timed on."""
+    if timed_on == device or LARGE not in run.values():
+        return 1.0
+    return 1 / FASTER if device == "cuda" else FASTER
 
 
 def _setting(parameters: dict) -> str:
     return digest({name: value for name, value in canonical(parameters).items() if name not in REPEATED})
 
 
-def _scaled(run: dict, timed: list[Timed]) -> float:
-    """The time of the most similar run, as if it were in proportion to each amount."""
+def _scaled(run: dict, timed: list[Timed]) -> tuple[Timed | None, float]:
+    """The most similar run, and its time as if it were in proportion to each amount."""
     if not timed:
-        return 1.0
+        return None, 1.0
 
     def ratio(other: Timed) -> float:
         pairs = [(run.get(name), other.parameters.get(name)) for name in AMOUNTS]
@@ -62,7 +81,7 @@ def _scaled(run: dict, timed: list[Timed]) -> float:
         return sum(WEIGHTS.get(name, 1) for name in common), -abs(log(ratio(other)))
 
     nearest = max(timed, key=likeness)
-    return nearest.seconds * ratio(nearest)
+    return nearest, nearest.seconds * ratio(nearest)
 
 
 def _stored(experiment: str) -> list[Timed]:
@@ -77,9 +96,9 @@ def _stored(experiment: str) -> list[Timed]:
     return runs
 
 
-def _recorded(experiment: str) -> dict[str, float]:
-    """Seconds by the digest of a run's parameters, from all records of the chapter."""
-    times = {}
+def _recorded(experiment: str) -> dict[str, tuple[float, str]]:
+    """Seconds and device by the digest of a run's parameters, from all records of the chapter."""
+    times: dict[str, tuple[float, str]] = {}
     for path in sorted(paths.root().glob(f"data/results/*/{experiment.partition('.')[0]}/runs.csv.gz")):
         try:
             times |= _times(path, path.stat().st_mtime_ns)
@@ -89,9 +108,9 @@ def _recorded(experiment: str) -> dict[str, float]:
 
 
 @cache
-def _times(path: Path, _: int) -> dict[str, float]:
+def _times(path: Path, _: int) -> dict[str, tuple[float, str]]:
     with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-        return {row["parameters"]: _seconds(row["seconds"]) for row in csv.DictReader(file)}
+        return {row["parameters"]: (_seconds(row["seconds"]), row.get("device") or "cpu") for row in csv.DictReader(file)}
 
 
 @cache

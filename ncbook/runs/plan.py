@@ -12,7 +12,8 @@ from ncbook.runs import store
 from ncbook.runs.digest import canonical
 from ncbook.runs.durations import expected
 from ncbook.runs.key import check_function, code_of, name_of
-from ncbook.runs.pool import Run, finish
+from ncbook.runs.pool import finish
+from ncbook.runs.run import Run
 
 
 def plan(function: Callable, grid: list[dict], *, device: str | None = None) -> list[Run]:
@@ -21,11 +22,11 @@ def plan(function: Callable, grid: list[dict], *, device: str | None = None) -> 
     if not grid:
         raise InputError(f"the grid of {function.__qualname__} is empty; give at least one value of each parameter.")
     device, code, runs, keys = settings.device(device), code_of(function), [], set()
-    grid = [canonical(parameters) for parameters in grid]
+    grid, takes = [canonical(parameters) for parameters in grid], signature(function)
     for parameters, seconds in zip(grid, expected(name_of(function), grid, device), strict=True):
         run = Run(function, parameters, device, seconds, code)
         try:
-            signature(function).bind(**run.parameters, device=device)
+            takes.bind(**run.parameters, device=device)
         except TypeError as error:
             raise InputError(f"{run} cannot be called: {error}; a run gets the grid's parameters and device={device!r}.") from error
         if run.key in keys:

@@ -59,6 +59,11 @@ def read(experiment: str, key: str, **expected) -> tuple[pd.DataFrame, dict] | N
     return None
 
 
+def holds(experiment: str, key: str, **expected) -> bool:
+    """Whether `read` would find the run: its checksum says so, and the table, which takes most of the time, is not parsed."""
+    return _read(folder(experiment, key), **expected) is not None
+
+
 def _read(here: Path, **expected) -> tuple[str, dict] | None:
     """The CSV and the ``run.json`` of a folder, if their checksum holds and they are of the experiment, key and fields `expected` there."""
     expected |= {"experiment": here.parent.name, "key": here.name}

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from ncbook.metrics.devices import no_tf32
+
 
 def error(model: nn.Module, split) -> float:
     """Share of a split that the model, as it stands, classifies wrongly."""
@@ -15,6 +17,7 @@ def accuracy(model: nn.Module, split) -> float:
 
 
 @torch.no_grad()
+@no_tf32()
 def _wrong(model: nn.Module, split) -> int:
     return int(sum((model(x).argmax(1) != y).sum() for x, y in split.batches(prediction_batch(split))))
 
@@ -39,6 +42,7 @@ class Interpolation:
         self.suspects: Tensor | None = None  # positions in the split
 
     @torch.no_grad()
+    @no_tf32()
     def __call__(self, model: nn.Module) -> bool:
         if self.suspects is not None:
             images, labels = self.split.images[self.suspects], self.split.labels[self.suspects]
@@ -53,12 +57,14 @@ class Interpolation:
 
 
 @torch.no_grad()
+@no_tf32()
 def extract(model, split, *, layer: str | None = None, pooled: bool = True, batch_size: int = 1024) -> Tensor:
     """Features (N, d), float32, of a split's images at a layer of a `models.Network`, in the split's own order and without augmentation."""
     return torch.cat([model.features(x, layer, pooled=pooled).float() for x, _ in split.batches(batch_size)])
 
 
 @torch.no_grad()
+@no_tf32()
 def extract_layers(model, split, *, pooled: bool = True, batch_size: int = 1024) -> dict[str, Tensor]:
     """`extract` at every layer in one pass over the split: {layer: (N, d of the layer)}, first to last."""
     parts = [model.all_features(x, pooled=pooled) for x, _ in split.batches(batch_size)]

@@ -70,14 +70,13 @@ def train(
     measure_at: list[int] | None = None,
     terminal_epochs: int | None = None,
     precision: str = "float32",
-    compiled: bool = False,
 ) -> Iterator[State]:
     """Train `model` on ``dataset.train`` and yield, with the model in eval mode, at each measurement epoch: ``for state in train(…):
     measure``.
 
     It stops at `measure_at` (default `measurement_epochs`) and also where the terminal phase begins: the first epoch that ends with
     zero training error (Papyan et al. 2020). The only early stop is the declared one: `terminal_epochs` after that epoch.
-    `precision` ``"bfloat16"`` runs the forward pass under autocast, and `compiled` through torch.compile; both are for GPUs.
+    `precision` ``"bfloat16"`` runs the forward pass under autocast, for GPUs.
     A long run of a sweep that was killed goes on from its checkpoint (`ncbook.training.checkpoint`).
     Raises `InputError` for unknown names and ``FloatingPointError`` when the loss is no longer finite.
     """
@@ -88,7 +87,6 @@ def train(
     if precision not in ("float32", "bfloat16"):
         raise unknown("precision", precision, ["float32", "bfloat16"])
     stops = set(measurement_epochs(epochs) if measure_at is None else measure_at)
-    forward = torch.compile(model) if compiled else model
     cast = torch.autocast(dataset.train.labels.device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
     settings: dict = {"lr": learning_rate, "momentum": momentum, "weight_decay": weight_decay}
     optimiser = torch.optim.SGD(
@@ -113,7 +111,7 @@ def train(
         total, batches = 0.0, 0
         for x, y in dataset.train.batches(batch_size, generator=generator, augment=augment):
             with cast:
-                value = LOSSES[loss](forward(x).float(), y)
+                value = LOSSES[loss](model(x).float(), y)
             optimiser.zero_grad()
             value.backward()
             optimiser.step()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ncbook.metrics.collapse import variance_ratio
+from ncbook.metrics.devices import no_tf32
 from ncbook.metrics.error import error_rate
 from ncbook.metrics.moments import ClassMoments
 from ncbook.models.fixed_classifier import FixedClassifiers
@@ -80,6 +81,7 @@ class _Generators:
 
 
 @torch.no_grad()
+@no_tf32()
 def outputs(networks: FixedClassifiers, splits: list) -> tuple[Tensor, Tensor]:
     """Features (K, N, d) and labels (K, N) of each network on its split (see `train_by_epoch`)."""
     networks.eval()

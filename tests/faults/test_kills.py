@@ -179,7 +179,7 @@ LONG = """
 import json, sys
 
 from ncbook.chapters.train_test_collapse.experiment import experiment
-from ncbook.runs.pool import Run, finish
+from ncbook.runs import Run, finish
 
 if __name__ == "__main__":
     finish([Run(experiment, json.loads(sys.argv[1]), "cpu", seconds=float(sys.argv[2]))], jobs=1)

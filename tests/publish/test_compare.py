@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ncbook.publish import compare
-from ncbook.runs.pool import Run
+from ncbook.runs.run import Run
 
 SEEDS, EPOCHS = 6, [0, 1, 3, 10, 30, 100]
 

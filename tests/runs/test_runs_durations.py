@@ -48,6 +48,15 @@ def test_this_kind_of_device_comes_before_another(home):
     assert expected(NAME, [{"name": "a", "seed": 1}], "cpu") == [60.0]
 
 
+def test_a_large_network_timed_on_a_cpu_is_not_taken_for_long_on_a_gpu(home):
+    """Else each of them would keep checkpoints, of which it has no use: gigabytes a run."""
+    store("a", 6000.0, model="resnet18", dataset="cifar10", epochs=10, seed=0)
+    store("b", 60.0, model="mlp", dataset="cifar10", epochs=10, seed=0)
+    runs = [{"model": model, "dataset": "cifar10", "epochs": epochs, "seed": 1} for model in ("resnet18", "mlp") for epochs in (10, 20)]
+    assert expected(NAME, runs, "cuda") == [30.0, 60.0, 60.0, 120.0]
+    assert expected(NAME, runs, "cpu") == [6000.0, 12000.0, 60.0, 120.0]
+
+
 def test_what_is_not_in_the_store_may_be_in_a_record(home):
     record(a=11.0)
     store("b", 2.0, name="b", seed=0)

@@ -20,7 +20,9 @@ from ncbook.errors import InputError
 from ncbook.publish.parameters import parameters
 from ncbook.runs import SweepError, finish, plan, pool, read, store, sweep
 from ncbook.runs.plan import finished
-from ncbook.runs.pool import LONG, call, missing
+from ncbook.runs.pool import LONG
+from ncbook.runs.run import missing
+from ncbook.runs.worker import call
 
 GRID = [{"name": name, "seed": seed, "note": None} for name in ("a", "b") for seed in range(3)]
 
@@ -192,7 +194,7 @@ def test_code_edited_between_planning_and_running_is_not_kept(home):
 
     text, info = call(cloudpickle.dumps(wave), {"name": "a", "seed": 0}, "cpu", "another")
     assert text is None
-    assert info == {"error": "its code was edited after the sweep began; run it again.", "log": ""}
+    assert info == {"error": "its code was edited after the sweep began, or is of another version here; run it again.", "log": ""}
     assert calls(home) == []
 
 
@@ -224,12 +226,12 @@ def test_a_budget_keeps_what_is_finished(home, monkeypatch):
     """The budget is spent when the first two runs have ended, however long they take: the third would last a minute."""
     real = pool._ended
 
-    def until_two_have_ended(waiting, until):
+    def until_two_have_ended(waiting, ended, until, *, here):
         assert 0 < until - time.monotonic() <= 30.0
-        ended = real(waiting, None)
-        yield next(ended)
-        yield next(ended)
-        raise pool.FutureTimeout
+        futures = real(waiting, ended, None, here=here)
+        yield next(futures)
+        yield next(futures)
+        raise pool._Spent
 
     monkeypatch.setattr(pool, "_ended", until_two_have_ended)
     runs = plan(slow, [{"seed": s} for s in range(3)])

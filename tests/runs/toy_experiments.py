@@ -68,6 +68,21 @@ def faulty(*, how: str, seed: int, device: str = "cpu") -> pd.DataFrame:
     return wave(name=how, seed=seed)
 
 
+def fragile(*, seed: int, device: str = "cpu") -> pd.DataFrame:
+    """Beside a worker of another program: seed 2 kills that worker, the first time that it is computed."""
+    once = Path(os.environ["TOY_CURED"])
+    if seed == 2 and not once.exists():
+        once.touch()
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(600)
+    return wave(name="fragile", seed=seed)
+
+
+def pinned(*, seed: int, device: str = "cpu") -> pd.DataFrame:
+    """The GPU that this process sees, and which process it is."""
+    return pd.DataFrame({"gpu": [os.environ["CUDA_VISIBLE_DEVICES"]], "process": [os.getpid()]})
+
+
 def slow(*, seed: int, device: str = "cpu") -> pd.DataFrame:
     """The first seeds end at once, the last one after a minute."""
     if seed > 1:

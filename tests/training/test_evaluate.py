@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from ncbook.data.datasets import load
-from ncbook.training.evaluate import Interpolation, accuracy, error, prediction_batch
+from ncbook.metrics.network import measure
+from ncbook.training.evaluate import Interpolation, accuracy, error, extract, extract_layers, prediction_batch
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +64,32 @@ def test_batches_are_sized_by_bytes(split):
     assert prediction_batch(split) == 2**17 // 784
     assert prediction_batch(replace(split, images=torch.zeros(5, 1, 8, 8, dtype=torch.uint8))) == 1024
     assert prediction_batch(replace(split, images=torch.zeros(5, 3, 224, 224, dtype=torch.uint8))) == 32
+
+
+def test_predictions_and_features_are_never_tf32(split):
+    """Which cuDNN's convolutions are, on a GPU, unless they are told before."""
+    seen = []
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers, self.classifier = ["only"], nn.Linear(784, 10)
+
+        def features(self, x, layer=None, *, pooled=True):
+            seen.append(torch.backends.cudnn.conv.fp32_precision)
+            return x.flatten(1)
+
+        def all_features(self, x, *, pooled=True):
+            return {"only": self.features(x)}
+
+        def forward(self, x):
+            return self.classifier(self.features(x))
+
+    network, before = Network(), torch.backends.cudnn.conv.fp32_precision
+    assert before == "tf32"
+    error(network, split), Interpolation(split)(network), extract(network, split), extract_layers(network, split)
+    batches = list(split.batches(100))
+    measure(network, batches, batches)
+    assert set(seen) == {"ieee"} and torch.backends.cudnn.conv.fp32_precision == before
+    network(split.normalise(split.images[:2]))
+    assert seen[-1] == "tf32"  # training is as it was

@@ -35,7 +35,7 @@ import json, sys
 from ncbook.chapters.train_test_collapse import experiment as chapter
 from ncbook.publish import records
 from ncbook.publish.parameters import parameters
-from ncbook.runs.pool import call
+from ncbook.runs.worker import call
 from ncbook.training import recipe
 import cloudpickle
 {fault}

@@ -21,7 +21,7 @@ from ncbook.publish.parameters import parameters
 from ncbook.publish.verdicts import changed_code
 from ncbook.runs import store
 from ncbook.runs.plan import Table
-from ncbook.runs.pool import Run
+from ncbook.runs.run import Run
 
 CHAPTER, TABLE = "train_test_collapse", "collapse"
 PROFILES = ("short", "quick")
