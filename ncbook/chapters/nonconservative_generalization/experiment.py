@@ -1,5 +1,7 @@
 """Margins and label alignment in the terminal phase: what grows, what it is worth on new images (Gao et al. 2023, non-conservative)."""
 
+from itertools import chain
+
 import numpy as np
 import pandas as pd
 import torch
@@ -19,10 +21,10 @@ from ncbook.theory.covering_numbers import cell_diameters, class_distances, cove
 from ncbook.theory.symmetry import rotation
 from ncbook.training.evaluate import extract
 from ncbook.training.recipe import Recipe, takes_recipe
-from ncbook.training.staged import history, lasting
-from ncbook.training.together import outputs
+from ncbook.training.together import outputs, train_by_epoch
 
 NAN = float("nan")
+BEGINNING = ("epoch", "test_error", "p_min", "normalised_min", "normalised_q05")  # of a network where its terminal phase begins
 
 
 @takes_recipe
@@ -30,7 +32,7 @@ def terminal(recipe: Recipe, *, svm: bool, covering: bool, seed: int, device: st
     """Margins of one network through training, at a constant learning rate: one row an epoch."""
     data, network, states = recipe.start(seed, device)
     network.classifier.bias = None  # scores are W h, as in the theorems
-    rows = []
+    rows, first = [], None
     for state in states:
         w, y = network.classifier.weight.detach(), data.train.labels
         h, h_test = extract(network, data.train), extract(network, data.test)
@@ -41,15 +43,18 @@ def terminal(recipe: Recipe, *, svm: bool, covering: bool, seed: int, device: st
             "test_error": float(error_rate(h_test @ w.T, data.test.labels)),
             "variance_ratio": float(variance_ratio(ClassMoments.from_features(h, y))),
             **margin_summary(h, y, w),
-            **dict.fromkeys(("bound", "svm_cosine", "svm_share"), NAN),
+            **dict.fromkeys(("bound", "svm_share", *(f"svm_cosine{name}" for name in ("", "_first", "_other", "_other_first"))), NAN),
         }
         if row["p_min"] > 0:
             centred = (w - w.mean(0)).double()  # no decision depends on the mean row
             row["bound"] = margin_bound(h, y, centred)
             if svm:
                 best = svm_weight(h, y).to(device)
-                cosine = (best * centred).sum() / best.norm() / centred.norm()
-                row["svm_cosine"] = float(cosine)
+                first = centred.clone() if first is None else first  # the classifier of the first epoch with a positive margin
+                other = best.roll(1, 0)  # a machine for classes that have been given another name
+                pairs = {"": (best, centred), "_first": (best, first), "_other": (other, centred), "_other_first": (other, first)}
+                for name, (machine, weight) in pairs.items():
+                    row[f"svm_cosine{name}"] = float((machine * weight).sum() / machine.norm() / weight.norm())
                 row["svm_share"] = row["p_min"] * float(best.norm() / centred.norm())
         if covering and row["p_min"] > 0 and state.epoch == recipe.epochs:
             row |= covering_bounds(network, data, h, h_test)
@@ -91,6 +96,7 @@ def alignment(
     frames: int,
     body: str,
     measure_every: int,
+    scored: bool,
     seeds: int,
     layout: int,
     device: str = "cpu",
@@ -116,79 +122,91 @@ def alignment(
         features=features,
         generator=child_generator(layout, f"{arm}weights"),
     ).to(device)
+    generators = [child_generator(root, "batches") for root in roots]
+    # the first epoch from which on a network has no training error, and what it was like then
+    begins: dict[int, dict] = {}
     measured = range(measure_every, epochs + 1, measure_every)
-    train_error, test_error = history(
-        networks,
-        train_splits,
-        test_splits,
-        measured,
-        generators=[child_generator(root, "batches") for root in roots],
-        **settings,
-    )  # (K, len(measured)) each
-    # fixed before any of them is trained: how easily two classes are confused by networks that favour none
-    root = child_seed(layout, f"{arm}reference")
-    reference = load(dataset, train_size=train_size, seed=root, device=device)
-    confused = confusability(reference, body, networks=frames, seed=root, **settings)
-    h, y = outputs(networks, train_splits)  # (K, N, d), (K, N)
-    h_test, y_test = outputs(networks, test_splits)
-    images = [split.normalise(split.images).flatten(1) for split in train_splits]
+    steps = train_by_epoch(networks, train_splits, generators=generators, measure_at=measured, **settings)
+    for epoch in chain(steps, [epochs]):
+        h, y = outputs(networks, train_splits)
+        train_error = error_rate(networks.logits(h), y)
+        begins = {k: then for k, then in begins.items() if train_error[k] == 0}
+        new = [k for k in range(len(h)) if train_error[k] == 0 and k not in begins]
+        if new or epoch == epochs:  # test images are many
+            h_test, y_test = outputs(networks, test_splits)
+            test_error = error_rate(networks.logits(h_test), y_test)
+        for k in new if epoch < epochs else []:
+            then = margin_summary(h[k], y[k], networks.classifiers[k])
+            begins[k] = {"epoch": epoch, "test_error": float(test_error[k])} | {name: then[name] for name in BEGINNING[2:]}
+    scores = (
+        scored_by(dataset, body, frames, train_splits, chosen, root=child_seed(layout, f"{arm}reference"), **settings) if scored else {}
+    )
     rows = []
-    for k, begins in enumerate(lasting(train_error)):
+    for k in range(len(h)):
         f, split, w = k % frames, train_splits[k // frames], networks.classifiers[k]
         row = {
             "frame": f,
             "seed": k // frames,
             "assignment": " ".join(map(str, orders[f])),
-            "score": assignment_score(chosen[f], confused),
-            "least_lipschitz": least_lipschitz(images[k // frames], split.labels, chosen[f]),
-            "terminal_epoch": NAN if begins is None else measured[begins],
-            "terminal_test_error": NAN if begins is None else float(test_error[k, begins]),
-            "train_error": float(train_error[k, -1]),
-            "test_error": float(test_error[k, -1]),
+            **{f"terminal_{name}": begins.get(k, {}).get(name, NAN) for name in BEGINNING},
+            "train_error": float(train_error[k]),
+            "test_error": float(test_error[k]),
             "train_variance_ratio": float(variance_ratio(ClassMoments.from_features(h[k], y[k]))),
             **margin_summary(h[k], y[k], w),
-            "covering": NAN,
         }
-        if row["p_min"] > 0:
-            eps = cell_diameters(pairwise_margins(h[k] @ w.T, y[k]), w)
-            row["covering"] = covering_bound(h_test[k], y_test[k], eps, len(split.labels))[0]
+        if scored:
+            row |= {"score": scores["score"][f], "least_lipschitz": scores["least_lipschitz"][k], "covering": NAN}
+            if row["p_min"] > 0:
+                eps = cell_diameters(pairwise_margins(h[k] @ w.T, y[k]), w)
+                row["covering"] = covering_bound(h_test[k], y_test[k], eps, len(split.labels))[0]
         rows.append(row)
     return pd.DataFrame(rows).rename(columns={"loss": "train_loss"})
 
 
+def scored_by(dataset, body, frames, splits, chosen, *, root, **settings) -> dict[str, list[float]]:
+    """What is known of frames before one is trained: how much they put classes together that networks which favour none confuse, and
+    how steep a map from each training set to each of them must be."""
+    reference = load(dataset, train_size=len(splits[0].labels), seed=root, device=splits[0].labels.device)
+    confused = confusability(reference, body, networks=frames, seed=root, **settings)
+    images = [split.normalise(split.images).flatten(1) for split in splits]
+    steep = [least_lipschitz(x, split.labels, vectors) for x, split in zip(images, splits, strict=True) for vectors in chosen]
+    return {"score": [assignment_score(vectors, confused) for vectors in chosen], "least_lipschitz": steep}
+
+
 def terminal_grid(**parameters) -> list[dict]:
-    """Data set × weight decay × seed."""
-    return expand(terminal, parameters, over=["dataset", "weight_decay"])
+    """Data set × weight decay × network."""
+    return expand(terminal, parameters | {"seeds": parameters["networks"]}, over=["dataset", "weight_decay"])
+
+
+def controls_grid(**parameters) -> list[dict]:
+    """The same on classes so far apart that no test image can be gained."""
+    return expand(terminal, parameters, over=["weight_decay"], dataset=parameters["separated_dataset"], svm=False, covering=False)
 
 
 def alignments_grid(**parameters) -> list[dict]:
     """Codes with too few dimensions for a simplex: permuting the classes changes which are neighbours."""
-    return _layouts(parameters, features="linear", dimension=parameters["dimension"])
+    return _layouts(parameters, features="linear", dimension=parameters["dimension"], scored=True)
 
 
 def simplices_grid(**parameters) -> list[dict]:
     """Simplices below non-negative features, whose axes are the network's: a permutation is a rotation, but a rotation may matter."""
-    return _layouts(parameters, features="relu", dimension=parameters["simplex_dimension"])
-
-
-def controls_grid(**parameters) -> list[dict]:
-    """Simplices below linear features: permuting the classes changes nothing in law."""
-    return _layouts(parameters, features="linear", dimension=parameters["simplex_dimension"])
+    return _layouts(parameters, features="relu", dimension=parameters["simplex_dimension"], scored=False)
 
 
 def _layouts(parameters: dict, **arm) -> list[dict]:
     """Data set × dimension × independent layouts, trained as the parameters ``aligned_…`` say."""
     aligned = {name.removeprefix("aligned_"): value for name, value in parameters.items() if name.startswith("aligned_")}
-    number = {"layout": range(parameters["seeds"]), "seeds": parameters["seeds_per_layout"]}
+    first = parameters["first_seed"]
+    number = {"layout": range(first, first + parameters["seeds"]), "seeds": parameters["seeds_per_layout"]}
     return expand(alignment, parameters, over=["dataset", "dimension", "layout"], **aligned, **number, **arm)
 
 
 TABLES = {
     "terminal": (terminal, terminal_grid),
+    "controls": (terminal, controls_grid),
     "alignments": (alignment, alignments_grid),
     "simplices": (alignment, simplices_grid),
-    "controls": (alignment, controls_grid),
 }
 
 # columns that have no number, or are not there, where no run fits its labels
-UNDEFINED = ("covering*", "lipschitz", "terminal_test_error")
+UNDEFINED = ("covering*", "lipschitz", "terminal_*", "bound", "svm_*")

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+from scipy import stats
 
-from ncbook.chapters.symmetric_generalization.quantities import table
-from ncbook.claims import components
+from ncbook.chapters.symmetric_generalization.quantities import frame_variance, table
 from ncbook.claims.curves import lasting_onset
 
 NAN = float("nan")
+SHUFFLES = 10
 
 
 def accuracy_rise(rows: pd.DataFrame) -> float:
@@ -22,11 +22,6 @@ def margin_rise(rows: pd.DataFrame) -> float:
     return _difference(rows, "p_min")
 
 
-def normalised_rise(rows: pd.DataFrame) -> float:
-    """Growth of the least normalised margin from twice the epoch at which the terminal phase begins to the last, without weight decay."""
-    return _difference(rows, "normalised_min")
-
-
 def norm_share(rows: pd.DataFrame) -> float:
     """Share of log p_min's growth that the norms' growth makes: 1 less the growth of the logarithm of the least normalised margin, over it.
 
@@ -37,48 +32,56 @@ def norm_share(rows: pd.DataFrame) -> float:
     return 1 - (np.log(last["normalised_min"]) - np.log(middle["normalised_min"])) / grown if grown > 0 else NAN
 
 
-def bound_fall(rows: pd.DataFrame) -> float:
-    """The margin bound's data-dependent part at the last epoch over the same at twice the epoch at which the terminal phase begins."""
-    _, middle, last = _ends(_free(rows))
-    return last["bound"] / middle["bound"]
-
-
-def bound_end(rows: pd.DataFrame) -> float:
-    """The margin bound's data-dependent part at the last epoch."""
-    return _ends(_free(rows))[2]["bound"]
-
-
 def svm_approach(rows: pd.DataFrame) -> float:
-    """1 - cosine between classifier and support vector machine, at the last epoch over the same at twice the terminal phase's first
-    epoch."""
-    _, middle, last = _ends(_free(rows))
-    return (1 - last["svm_cosine"]) / (1 - middle["svm_cosine"])
+    """1 - cosine of the last classifier with the support vector machine on the last features, over that of the classifier as it was when
+    the least margin was first positive, with the same machine: what the classifier's own turning does."""
+    last = _ends(_free(rows))[2]
+    return (1 - last["svm_cosine"]) / (1 - last["svm_cosine_first"])
 
 
-def gain_score(rows: pd.DataFrame) -> float:
-    """The p-value, as a normal score, of the permutation test for frames in the gain of the terminal phase; standard normal when frames do
-    not matter."""
-    return _score(_gain(rows))
+def svm_approach_of_others(rows: pd.DataFrame) -> float:
+    """The same ratio for a machine whose classes have been renamed, each as the next one."""
+    last = _ends(_free(rows))[2]
+    return (1 - last["svm_cosine_other"]) / (1 - last["svm_cosine_other_first"])
 
 
-def gain_variance(rows: pd.DataFrame) -> float:
-    """Variance that frames add to the gain, in squared points; unbiased, so that it may be negative."""
-    y = _gain(rows)
-    return components.variance(y) if np.isfinite(y).all() else NAN
+def norm_share_under_decay(rows: pd.DataFrame) -> float:
+    """Share of log p_min's growth over the terminal phase that norms make, sums over a layout's networks, whose classifiers are fixed and
+    whose other weights decay; nan when the sum did not grow."""
+    raw, free = (np.log(rows[name] / rows[f"terminal_{name}"]).to_numpy() for name in ("p_min", "normalised_min"))
+    return 1 - free.sum() / raw.sum() if raw.sum() > 0 else NAN
 
 
-def accuracy_score(rows: pd.DataFrame) -> float:
-    """The p-value, as a normal score, of the permutation test for frames in the last test accuracy, as if all networks had collapsed
-    equally.
+def growth_and_gain(rows: pd.DataFrame) -> float:
+    """Rank correlation, over the networks of a training set, of the growth of the normalised margin's 5% quantile with the accuracy gained,
+    both over the terminal phase; mean over training sets."""
+    return _association(_growth(rows), _gain(rows))
 
-    What log V and log loss of the training set explain of the accuracy within seeds is taken out.
-    """
-    y, *covariates = (table(rows, c) for c in ("test_error", "train_variance_ratio", "train_loss"))
-    if not all((c > 0).all() for c in covariates):
-        return NAN
-    x = np.stack([_within(np.log(c)).ravel() for c in covariates], axis=1)
-    y = _within(-100 * y)
-    return _score(y - (x @ np.linalg.lstsq(x, y.ravel(), rcond=None)[0]).reshape(y.shape))
+
+def growth_and_gain_shuffled(rows: pd.DataFrame) -> float:
+    """The same, each growth with the gain of another network that chance picks: mean of ten shuffles within training sets."""
+    random = np.random.default_rng(0)
+    gain = _gain(rows)
+    return float(np.mean([_association(_growth(rows), random.permuted(gain, axis=0)) for _ in range(SHUFFLES)]))
+
+
+def margin_and_error(rows: pd.DataFrame) -> float:
+    """Rank correlation, over the networks of a training set, of the last normalised margin's 5% quantile with the last test accuracy; mean
+    over training sets."""
+    return _association(table(rows, "normalised_q05"), -table(rows, "test_error"))
+
+
+def shuffled_variance(rows: pd.DataFrame) -> float:
+    """The variance component of frames whose names have been shuffled within seeds: mean of ten shuffles."""
+    random = np.random.default_rng(0)
+    columns = [column for column in ("test_error", "train_error", "train_variance_ratio") if column in rows]
+    found = []
+    for _ in range(SHUFFLES):
+        other = rows.sort_values(["seed", "frame"]).copy()
+        for _, index in other.groupby("seed").groups.items():
+            other.loc[index, columns] = other.loc[index, columns].to_numpy()[random.permutation(len(index))]
+        found.append(frame_variance(other))
+    return float(np.mean(found))
 
 
 def order_by_score(rows: pd.DataFrame) -> float:
@@ -98,21 +101,12 @@ def order_by_covering(rows: pd.DataFrame) -> float:
     return _order(rows, "covering")
 
 
-def spreads(rows: pd.DataFrame) -> pd.DataFrame:
-    """Standard deviation over alignments of the gain and of the last test accuracy, in points, pooled over one arm's layouts: for a figure.
-
-    A row each (``of``), with its mean, the 95% interval, and the p-value of the permutation test; nan where a network of the arm has no
-    gain.
-    """
-    layouts = [one for _, one in rows.groupby("layout")]
-    gain = np.stack([_gain(one) for one in layouts])  # (layouts, F, S)
-    accuracy = np.stack([100 * (1 - table(one, "test_error")) for one in layouts])
-    found = []
-    for name, y in (("gain", gain), ("last accuracy", accuracy)):
-        pooled = components.component(y) if np.isfinite(y).all() else None
-        deviations = {key: np.sqrt(max(getattr(pooled, key), 0.0)) if pooled else NAN for key in ("estimate", "low", "high")}
-        found.append({"of": name, "mean": float(np.nanmean(y)), **deviations, "p": pooled.p if pooled else NAN})
-    return pd.DataFrame(found)
+def order_by_shuffled_score(rows: pd.DataFrame) -> float:
+    """The first of these, each frame with the score of another that chance picks: mean of ten shuffles."""
+    random = np.random.default_rng(0)
+    scores = rows.groupby("frame")["score"].first()
+    shuffled = [rows.assign(score=rows["frame"].map(pd.Series(random.permutation(scores), scores.index))) for _ in range(SHUFFLES)]
+    return float(np.mean([_order(one, "score") for one in shuffled]))
 
 
 def _ends(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:
@@ -141,8 +135,16 @@ def _gain(rows: pd.DataFrame) -> np.ndarray:
     return 100 * (table(rows, "terminal_test_error") - table(rows, "test_error"))
 
 
-def _score(y: np.ndarray) -> float:
-    return float(-special.ndtri(components.component(y).p - 0.5 / 1000)) if np.isfinite(y).all() else NAN
+def _growth(rows: pd.DataFrame) -> np.ndarray:
+    """Growth of the normalised margin's 5% quantile over the same epochs (F, S)."""
+    return table(rows, "normalised_q05") - table(rows, "terminal_normalised_q05")
+
+
+def _association(x: np.ndarray, y: np.ndarray) -> float:
+    """Rank correlation of x and y (F, S) over the first axis, mean over the second; nan where a number is missing or all are equal."""
+    if not (np.isfinite(x).all() and np.isfinite(y).all()) or (np.ptp(x, axis=0) == 0).any() or (np.ptp(y, axis=0) == 0).any():
+        return NAN
+    return float(np.mean([stats.spearmanr(a, b).statistic for a, b in zip(x.T, y.T, strict=True)]))
 
 
 def _order(rows: pd.DataFrame, column: str) -> float:
@@ -150,7 +152,3 @@ def _order(rows: pd.DataFrame, column: str) -> float:
     if means[column].isna().any() or (means.nunique() < 2).any():
         return NAN
     return float(stats.spearmanr(means[column], means["test_error"]).statistic)
-
-
-def _within(y: np.ndarray) -> np.ndarray:
-    return y - y.mean(0)
