@@ -16,8 +16,8 @@ def expand(experiment: Callable, parameters: Mapping, over: Iterable[str | list[
     The signature of the experiment says what a run needs. Each value is taken from `given`, else from the `parameters` of the chapter, of
     which the experiment need not take all; what neither has keeps its default. An element of `over` is the name of a parameter with a list
     of values, or a list of arms, each a dictionary of parameters that change together. The first varies slowest, the seed fastest:
-    ``seeds`` in the parameters makes ``seed`` run from 0 to seeds - 1, unless it is given or among the arms. An `InputError` names what is
-    missing or unknown.
+    ``seeds`` in the parameters makes ``seed`` run over that many from ``first_seed`` (0 unless they say otherwise), unless it is given or
+    among the arms. An `InputError` names what is missing or unknown.
 
     >>> def experiment(*, dataset, width, rate, seed, device="cpu"): ...
     >>> chapter = {"dataset": ["digits", "mnist"], "width": 8, "seeds": 1, "rate": 0.1}
@@ -35,7 +35,8 @@ def expand(experiment: Callable, parameters: Mapping, over: Iterable[str | list[
     if (count := prod(map(len, axes)) * (parameters["seeds"] if over_seeds else 1)) > MOST:
         raise InputError(f"the grid has {count:,} runs, and {MOST:,} are the most; give fewer seeds or fewer values.")
     if over_seeds:
-        axes.append([{"seed": seed} for seed in range(parameters["seeds"])])
+        first = parameters.get("first_seed", 0)
+        axes.append([{"seed": first + i} for i in range(parameters["seeds"])])
     runs = []
     for arms in product(*axes):
         run = values | {name: value for arm in arms for name, value in arm.items()}
