@@ -248,19 +248,22 @@ def rows(
     count=(4, 4, 4, 20, 40),
     right=(1, 1, 1, 0.95, 0.5),
     loss=0.01,
+    before=42.0,
+    **given,
 ):
     """One seed's rows of one arm: filters before and after, and patches."""
     fixed = {"patterns": patterns, "samples": samples, "dimension": 500, "background": 1, "power": 3.0, "noise": NOISES}
-    counts = dict.fromkeys(q.COUNTS, count) | {"rank_above_0.3": [4] * 5}
-    start = {**fixed, "train_loss": 0.69, "test_accuracy": 0.5, "one_direction": 0.4, "chosen_at_start": 0.3} | {
-        n: [80] * 5 for n in q.COUNTS
-    }
+    fixed |= {"start": 0.005, "shuffled": False, **given}
+    start = {**fixed, "train_loss": 0.69, "test_accuracy": 0.5, "one_direction": 0.4, "chosen_at_start": 0.3, "chosen_by_another": 0.3}
     after = pd.DataFrame(
-        {**fixed, "matrix": "filters", "step": 10, "train_loss": loss, "test_accuracy": right, "stable_rank": stable, **counts}
-        | {"one_direction": [0.9, 0.9, 0.8, 0.7, 0.6], "chosen_at_start": [1, 1, 0.75, 0.5, 0.2]}
+        {**fixed, "matrix": "filters", "step": 10, "train_loss": loss, "test_accuracy": right, "stable_rank": stable, q.COUNT: count}
+        | {"one_direction": [0.9, 0.9, 0.8, 0.7, 0.6], "chosen_at_start": [1, 1, 0.75, 0.5, 0.2], "chosen_by_another": [0.5] * 5}
     )
-    before = [pd.DataFrame({**start, "matrix": m, "step": 0, "stable_rank": s}) for m, s in (("filters", [42.0] * 5), ("patches", data))]
-    return pd.concat([after, *before])
+    first = [
+        pd.DataFrame({**start, "matrix": m, "step": 0, "stable_rank": s, q.COUNT: 80})
+        for m, s in (("filters", [before] * 5), ("patches", data))
+    ]
+    return pd.concat([after, *first])
 
 
 def arms(*parts):
@@ -273,12 +276,24 @@ FEWER = rows(samples=10, stable=(1, 1, 1, 1, 1), data=(1, 1, 1, 1, 1), count=(9,
 def test_quantities_of_generated_data():
     both = arms(rows(), FEWER)
     assert q.data_growth(both) == 5 and q.filter_growth(both) == 1 and q.share_of_intrinsic(both) == 0.75
-    assert q.count_gap(both) == q.count_gap_any_threshold(both) == 0
-    assert (q.band_accuracy(both), q.one_direction(both), q.chosen_at_start(both)) == (1, 0.8, 0.75)
+    assert q.failed_growth(both) == 2 and math.isnan(q.failed_growth(rows(right=(1, 1, 1, 1, 0.8))))
+    assert q.count_share(both) == 1 and q.count_share(arms(rows(count=(4, 3, 4, 4, 4)), FEWER)) == pytest.approx(2 / 3)
+    assert (q.band_accuracy(both), q.one_direction(both), q.chosen_at_start(both), q.chosen_by_another(both)) == (1, 0.8, 0.75, 0.5)
+    assert q.first_one_direction(both) == 0.4
     assert q.failed_over_data(both) == pytest.approx(0.1)
-    assert q.count_gap(arms(rows(count=(4, 3, 4, 4, 4)), FEWER)) == 1
-    assert q.count_gap_any_threshold(arms(rows(count=(4, 4, 6, 4, 4)))) == 2
     assert q.filter_growth(rows(stable=(3, 3, 6, 5, 6))) == 2
+
+
+def test_directions_are_read_with_several_patterns_a_class():
+    both = arms(rows().assign(one_direction=0.7), rows(patterns=2).assign(one_direction=1.0))
+    assert q.one_direction(both) == 0.7 and math.isnan(q.one_direction(rows(patterns=2)))
+
+
+def test_quantities_of_the_controls():
+    large = rows(start=1.0, stable=(24, 25, 26, 30, 33), count=(80,) * 5, before=42)
+    both = arms(large, rows(shuffled=True, right=(0.5, 0.5, 0.5, 0.5, 0.45)))
+    assert q.large_share_of_intrinsic(both) == 6.5 and q.large_count_share(both) == 0 and q.shuffled_accuracy(both) == 0.45
+    assert q.large_over_data(both) == pytest.approx(33 / 60)
 
 
 def test_formula_gap_looks_at_every_level():
@@ -287,62 +302,90 @@ def test_formula_gap_looks_at_every_level():
     assert q.formula_gap(rows(data=[*known[:3], known[3] / 2, known[4]])) == pytest.approx(np.log10(2))
 
 
+def broken(samples, at, **given):
+    """Accuracy falls from 1 to 0.5 within 0.2 of a noise, on a grid of its own."""
+    noise = [0.0, at - 0.04, at + 0.16]
+    return rows(samples=samples, **given).query("step == 10").iloc[:3].assign(noise=noise, test_accuracy=[1, 1, 0.5])
+
+
 def test_break():
     assert q.break_noise(rows()[lambda t: t.step == 10]) == pytest.approx(3 + 0.05 / 0.45)
     assert q.break_over_prediction(arms(rows(), FEWER)) == pytest.approx((3 + 0.05 / 0.45) / 25 ** (1 / 3))
     assert math.isnan(q.break_over_prediction(rows(right=(1, 1, 1, 1, 1))))
     assert math.isnan(q.break_over_prediction(rows(right=(0.5,) * 5)))
-
-    def broken(samples, at):  # accuracy falls from 1 to 0.5 within 0.2 of it, on a grid of its own
-        noise = [0.0, at - 0.04, at + 0.16]
-        return rows(samples=samples).query("step == 10").iloc[:3].assign(noise=noise, test_accuracy=[1, 1, 0.5])
-
     law = [broken(n, n ** (1 / 3)) for n in (8, 27, 64)]
     assert q.break_exponent(arms(*law, broken(64, 1.0).assign(patterns=2))) == pytest.approx(1 / 3)
     assert q.break_exponent(arms(*(broken(n, 2.0) for n in (8, 27, 64)))) == pytest.approx(0, abs=1e-12)
     assert math.isnan(q.break_exponent(arms(*law[:2])))
 
 
+def test_break_with_another_activation_and_with_as_many_images_a_pattern():
+    square = [broken(n, (n / 4) ** 0.5, power=2.0) for n in (16, 36, 144)]
+    each = [broken(12 * p, 2.0, patterns=p) for p in (2, 4, 6)]
+    assert q.other_exponent(arms(*square, *each)) == pytest.approx(0.5)
+    assert q.other_over_prediction(arms(*square, *each)) == pytest.approx(6 / 36 ** (1 / 3))
+    assert q.exponent_each(arms(*square, *each)) == pytest.approx(0, abs=1e-12)
+
+
+BAND_NUMBERS = (q.filter_growth, q.share_of_intrinsic, q.count_share, q.band_accuracy, q.one_direction, q.chosen_at_start)
+
+
 def test_a_network_that_does_not_fit_is_not_measured():
     loose = rows(loss=[0.01, 0.01, 0.05, 0.01, 0.2])
-    numbers = (q.filter_growth, q.share_of_intrinsic, q.count_gap, q.band_accuracy, q.one_direction, q.chosen_at_start, q.failed_over_data)
-    assert all(math.isnan(number(loose)) for number in numbers) and q.data_growth(loose) == 5
+    assert all(math.isnan(number(loose)) for number in (*BAND_NUMBERS, q.failed_over_data, q.failed_growth)) and q.data_growth(loose) == 5
     assert math.isnan(q.failed_over_data(rows(right=(1, 1, 1, 1, 0.8))))  # nor is one that does not fail
-    assert math.isnan(q.count_gap(rows()[lambda t: t.noise != 2])) and math.isnan(q.filter_growth(rows()[lambda t: t.noise != 2]))
+    assert math.isnan(q.count_share(rows()[lambda t: t.noise != 2])) and math.isnan(q.filter_growth(rows()[lambda t: t.noise != 2]))
 
 
-def real(filters=(3, 3.3), patches=(2, 8), entropy=(7, 10.5), count=(10, 20), deep=(5, 10), right=(0.9, 0.85), loss=0.01):
+def test_filters_that_never_moved_are_not_measured():
+    assert all(math.isnan(number(rows(before=5.0))) for number in BAND_NUMBERS)
+    still = {"filters": (14, 14.5), "count": (48, 48)}
+    numbers = (q.image_share, q.image_count_share, q.image_over_intrinsic)
+    assert all(math.isnan(number(real(**still))) for number in numbers) and q.image_fall(real(**still)) == pytest.approx(14.5 / 15)
+
+
+def run_on_images(filters=(3, 3.3), count=(10, 20), right=(0.9, 0.85), loss=0.01, filter_start=0.1, shuffled=False):
     found = []
-    for epoch, values in ((0, {"filters": (15, 15), "patches": patches}), (9, {"filters": filters, "patches": patches})):
-        for matrix, stable in values.items():
-            for layer, s in ((1, stable), (2, deep)):
-                for i, noise in enumerate((0.0, 1.0)):
-                    kinds = {"entropy_rank": entropy[i], "rank_above_0.1": count[i]} if matrix == "filters" else {}
-                    kinds = kinds or {"entropy_rank": (7, 28)[i], "rank_above_0.1": (10, 40)[i]}
-                    found.append(
-                        {"noise": noise, "epoch": epoch, "matrix": matrix, "layer": layer, "stable_rank": s[i], "test_accuracy": right[i]}
-                        | {"train_loss": loss if epoch else math.nan, **kinds}
-                    )
-    return pd.DataFrame(found).sample(frac=1, random_state=0)
+    for i, noise in enumerate((0.0, 1.0)):
+        fixed = {"noise": noise, "filter_start": filter_start, "shuffled": shuffled, "layer": 1, "test_accuracy": right[i]}
+        for epoch, matrix, stable, counted in (
+            (0, "filters", 15, 48),
+            (0, "patches", (2, 8)[i], (10, 40)[i]),
+            (9, "filters", filters[i], count[i]),
+            (9, "patches", (2, 8)[i], (10, 40)[i]),
+        ):
+            of = {"epoch": epoch, "matrix": matrix, "stable_rank": stable, q.COUNT: counted, "train_loss": loss if epoch else math.nan}
+            of["intrinsic"] = (4, 12)[i] if (epoch, matrix) == (0, "patches") else math.nan
+            found.append(fixed | of)
+    return pd.DataFrame(found)
+
+
+def real(**main):
+    """One seed's rows: the main runs, large first filters, and shuffled labels at the most noise."""
+    large = run_on_images(filters=(14, 12), count=(48, 48), filter_start=1.0)
+    by_heart = run_on_images(filters=(6, 12), right=(0.1, 0.2), shuffled=True).query("noise == 1")
+    return pd.concat([run_on_images(**main), large, by_heart]).sample(frac=1, random_state=0)
 
 
 def test_quantities_of_images():
-    assert q.image_share(real()) == pytest.approx(np.log(1.1) / np.log(4))
-    assert q.image_share(real(filters=(3, 12))) == pytest.approx(1) and q.image_share(real(filters=(3, 3))) == 0
-    assert q.image_share_any_rank(real()) == pytest.approx(0.5)  # the count doubles where that of patches grows fourfold
-    assert q.image_share_any_layer(real()) == pytest.approx(0.5) and q.image_share_any_layer(real(deep=(5, 5))) == q.image_share(real())
-    assert q.image_fall(real()) == pytest.approx(3.3 / 15)
-    assert q.image_accuracy_drop(real()) == pytest.approx(0.05)
-    numbers = (q.image_share, q.image_share_any_rank, q.image_share_any_layer, q.image_fall, q.image_accuracy_drop)
+    assert q.image_share(real()) == pytest.approx(np.log(1.1) / np.log(4)) and q.image_share(real(filters=(3, 3))) == 0
+    assert q.image_share(real(filters=(1.5, 6))) == pytest.approx(1)
+    assert q.image_count_share(real()) == pytest.approx(0.5) and q.large_image_count_share(real()) == 0
+    assert q.image_share_by_heart(real()) == pytest.approx(1)
+    assert (q.image_fall(real()), q.large_image_fall(real())) == (pytest.approx(3.3 / 15), 0.8)
+    assert (q.image_over_intrinsic(real()), q.large_image_over_intrinsic(real())) == (pytest.approx(3.3 / 4), 3)
+    assert q.image_accuracy_kept(real()) == pytest.approx(0.75 / 0.8) and q.by_heart_image_accuracy_kept(real()) == pytest.approx(0.1 / 0.8)
+    numbers = (q.image_share, q.image_count_share, q.image_fall, q.image_over_intrinsic, q.image_accuracy_kept, q.image_share_by_heart)
     assert all(math.isnan(number(real(loss=0.06))) for number in numbers)
 
 
 # the experiments
 
 MADE = {"noises": [0.0, 1.0], "dimension": 60, "norm": 5.0, "background": 1, "filters": 10, "start": 0.02, "power": 3.0, "threshold": 3.0}
-MADE |= {"steps": 400, "generated_rate": 10.0, "test_samples": 40, "spectrum": 5}
+MADE |= {"steps": 400, "generated_rate": 10.0, "test_samples": 40, "spectrum": 5, "large_start": 1.0, "other_power": 2.0}
+MADE |= {"other_noises": [0.0, 3.0], "patterns_each": [2, 4], "samples_each": 4}
 REAL = {"border": 4, "train_size": 60, "test_size": 40, "epochs": 2, "learning_rate": 0.05, "weight_decay": 0.0, "batch_size": 20}
-REAL |= {"schedule": "constant", "patch_images": 10, "spectrum": 5, "border_noises": [0.5]}
+REAL |= {"schedule": "constant", "patch_images": 10, "spectrum": 5, "border_noises": [0.5], "filter_starts": [0.1]}
 
 
 def test_tiny_run_on_generated_data():
@@ -371,27 +414,62 @@ def test_directions():
     assert found["signal"] == pytest.approx([along / (along + 4)], rel=1e-5)
     assert found["one_direction"] == pytest.approx([(along - 0.25) / along], rel=1e-5)
     assert found["chosen_at_start"] == pytest.approx([(9 + 1.25 + 0.01) / along], rel=1e-5)
+    assert found["chosen_by_another"] == pytest.approx([0.5], rel=1e-5)  # each pattern is the favourite of one filter in two of its class
 
 
-@pytest.mark.parametrize(("model", "layers"), [("two_layer", 1), ("cnn", 3)])
-def test_tiny_run_on_images(model, layers):
-    (run,) = chapter.images_grid(dataset=["digits"], model=[model], seeds=1, **REAL)
+def test_tiny_run_on_images():
+    run, shuffled = chapter.images_grid(dataset=["digits"], seeds=1, **REAL)
     table = chapter.images(**run)
-    assert run["pad"] == 4 and sorted(table.epoch.unique()) == [0, 2]
-    assert len(table) == 2 * 2 * layers + 2 and not table.duplicated(["epoch", "matrix", "layer"]).any()
-    assert np.isfinite(table.drop(columns=["train_loss", "matrix", "singular_values"]).to_numpy()).all() and not set(table) & set(run)
+    assert run["pad"] == 4 and not run["shuffled"] and shuffled["shuffled"] and sorted(table.epoch.unique()) == [0, 2]
+    assert len(table) == 2 * 2 + 2 and not table.duplicated(["epoch", "matrix", "layer"]).any()
+    numbers = table.drop(columns=["train_loss", "matrix", "singular_values", "intrinsic"])
+    assert np.isfinite(numbers.to_numpy()).all() and not set(table) & set(run)
     centred = table.set_index("matrix").stable_rank
     assert centred["images, centred"] > centred["images"]
+    known = table[table.intrinsic.notna()]
+    assert set(known.matrix) == {"images", "patches"} and set(known.epoch) == {0}
+
+
+def test_size_of_the_first_filters_and_shuffled_labels():
+    (run, by_heart, large, *_) = (chapter.images(**r | {"epochs": 1}) for r in _sizes())
+    first, again, tenfold = (t[(t.epoch == 0) & (t.matrix == "filters")].stable_rank.item() for t in (run, by_heart, large))
+    assert first == again == pytest.approx(tenfold, rel=1e-4)
+    losses = {t[(t.epoch == 1) & (t.matrix == "filters")].train_loss.item() for t in (run, by_heart, large)}
+    assert len(losses) == 3
+
+
+def _sizes():
+    (run, shuffled) = chapter.images_grid(dataset=["digits"], seeds=1, **REAL)
+    return run, shuffled, run | {"filter_start": 1.0}
+
+
+def test_permuted_labels_are_the_same_labels_in_another_order():
+    labels = torch.arange(50)
+    found = chapter.permuted(labels, 3)
+    assert not torch.equal(found, labels) and torch.equal(found.sort().values, labels) and torch.equal(found, chapter.permuted(labels, 3))
 
 
 def test_images_grid_pads_all_but_mnist():
-    runs = chapter.images_grid(dataset=["mnist5k", "cifar10"], model=["cnn"], seeds=2, **REAL)
-    assert [(r["dataset"], r["pad"], r["seed"]) for r in runs] == [
-        ("mnist5k", 0, 0),
-        ("mnist5k", 0, 1),
-        ("cifar10", 4, 0),
-        ("cifar10", 4, 1),
+    runs = chapter.images_grid(dataset=["mnist5k", "cifar10"], seeds=1, **REAL)
+    assert [(r["dataset"], r["pad"], r["shuffled"]) for r in runs] == [
+        ("mnist5k", 0, False),
+        ("mnist5k", 0, True),
+        ("cifar10", 4, False),
+        ("cifar10", 4, True),
     ]
+
+
+def test_grids_of_the_controls():
+    given = {"patterns": [2, 4], "samples": [8, 40], "seeds": 1, **MADE}
+    controls, laws = chapter.controls_grid(**given), chapter.laws_grid(**given)
+    assert [(r["patterns"], r["start"], r["shuffled"]) for r in controls] == [
+        (2, 1.0, False),
+        (2, 0.02, True),
+        (4, 1.0, False),
+        (4, 0.02, True),
+    ]
+    assert [(r["patterns"], r["samples"], r["power"]) for r in laws] == [(4, 8, 2.0), (4, 40, 2.0), (2, 8, 3.0), (4, 16, 3.0)]
+    assert chapter.several([2, 4, 8]) == 4 and chapter.several([2]) == 2
 
 
 @pytest.mark.slow
