@@ -65,7 +65,7 @@ def _cdnv(moments: ClassMoments, points: Tensor) -> Tensor:
     return ((variance[i] + variance[j]) / (2 * squares)).mean()
 
 
-def nc1(features, labels, *, weighting: str = "class") -> Tensor:
+def nc1(features, labels=None, *, weighting: str = "class") -> Tensor:
     """NC1 = Tr(Sigma_W Sigma_B^+) / C (Papyan, Han & Donoho 2020), in [0, inf); the authors' notebook does not divide by C.
 
     Features (N, d), labels (N,). The pseudo-inverse has the rank of the class means (`MeanSpan`), which is below C - 1 when d is.
@@ -90,7 +90,7 @@ def nc1_from(moments: ClassMoments, whitened: Tensor, *, weighting: str = "class
     return moments.weights(weighting) @ (whitened / moments.count) / moments.count.numel()
 
 
-def he_su_separation(features, labels, *, weighting: str = "class") -> Tensor:
+def he_su_separation(features, labels=None, *, weighting: str = "class") -> Tensor:
     """D = Tr(SS_W SS_B^+) = C x NC1 (He & Su 2023): the fuzziness that decays geometrically over layers, in [0, inf).
 
     >>> round(he_su_separation(torch.tensor([[0.0], [2.0], [10.0], [12.0]]), torch.tensor([0, 0, 1, 1])).item(), 6)
@@ -101,12 +101,12 @@ def he_su_separation(features, labels, *, weighting: str = "class") -> Tensor:
 
 
 def _pair(features, labels) -> tuple[Tensor, Tensor]:
-    if isinstance(features, ClassMoments):
+    if labels is None or isinstance(features, ClassMoments):
         raise InputError("this metric reads the features a second time, around the class means: give (features, labels), not moments")
     return check_features(features, labels)[:2]
 
 
-def vci(features, labels, *, weighting: str = "class") -> Tensor:
+def vci(features, labels=None, *, weighting: str = "class") -> Tensor:
     """Variability collapse index 1 - Tr(Sigma_T^+ Sigma_B) / rank(Sigma_B) (Xu & Liu 2023), in [0, 1]; Sigma_T = Sigma_W + Sigma_B.
 
     Unchanged by any invertible linear map. The only metric that needs a d x d matrix. Void unless d is well below N: pure noise gives about

@@ -150,7 +150,7 @@ def test_moments_stand_for_features():
         assert float(ENTRIES[name](moments, None)) == pytest.approx(float(ENTRIES[name](H, LABELS)), rel=1e-12)
     for function in (nc1, he_su_separation, vci):
         with pytest.raises(InputError, match="not moments"):
-            function(moments, LABELS)
+            function(moments)
     with pytest.raises(InputError, match="alone"):
         variance_ratio(H)
 

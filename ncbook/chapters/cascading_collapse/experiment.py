@@ -1,5 +1,7 @@
 """Cascading collapse: every layer of one network, on both splits, as training goes on (Hui et al. 2022; He & Su 2023)."""
 
+from functools import partial
+
 import pandas as pd
 from torch import Tensor
 
@@ -36,7 +38,7 @@ def experiment(
                 block.requires_grad_(False)
         every = read_otherwise and state.epoch in (0, state.terminal_epoch, recipe.epochs)
         table = layer_table(
-            lambda x, every=every: readings(network, x, every=every),
+            partial(readings, network, every=every),
             lambda: data.train.batches(measure_batch),
             lambda: data.test.batches(measure_batch),
             num_classes=data.num_classes,
