@@ -19,6 +19,9 @@ TINY = {
     "measurements": 4,
     "batch_size": 20,
     "seeds": 2,
+    "linear_size": 50,
+    "generated_size": 50,
+    "generated_test_size": 50,
 }
 
 

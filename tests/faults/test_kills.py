@@ -22,6 +22,7 @@ pytestmark = pytest.mark.slow
 
 REAL = "train_test_collapse"
 TINY = {"loss": ["squared"], "train_size": [50], "epochs": 8, "measurements": 3, "batch_size": 20, "seeds": 4}
+TINY |= {"linear_size": 50, "generated_size": 50, "generated_test_size": 50}
 WALK = """
 import time
 

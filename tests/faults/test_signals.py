@@ -21,6 +21,7 @@ from filelock import FileLock
 pytestmark = pytest.mark.slow
 REAL = "train_test_collapse"
 TINY = {"loss": ["squared"], "train_size": [50], "epochs": 8, "measurements": 3, "batch_size": 20, "seeds": 4}
+TINY |= {"linear_size": 50, "generated_size": 50, "generated_test_size": 50}
 ROUNDS = int(os.environ.get("NCBOOK_ROUNDS", "1"))
 TOLD = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
 # a download that goes on for a while

@@ -24,13 +24,16 @@ def part(verdict: str, **more) -> dict:
 
 @pytest.fixture
 def book(monkeypatch):
-    """Verdicts as a test gives them: the first claims of a chapter by their words, the others not measured."""
+    """Verdicts as a test gives them: a chapter's claims by their words, then its controls and checks, the others not measured."""
     monkeypatch.setenv("NCBOOK_ROOT", str(BOOK))
 
     def judge(words: list[str], parts: list[dict] | None = None, profile: str = "laptop") -> Chapter:
-        ids = [entry["id"] for entry in chapters.entries(CHAPTER)]
+        ids = [entry["id"] for entry in sorted(chapters.entries(CHAPTER), key=lambda entry: entry.get("kind", "claim") != "claim")]
         words = [*words, *["not measured"] * (len(ids) - len(words))]
-        found = [{"id": i, "verdict": word, "parts": parts or [], "reason": ""} for i, word in zip(ids, words, strict=True)]
+        of_id = dict(zip(ids, words, strict=True))
+        found = [
+            {"id": entry["id"], "verdict": of_id[entry["id"]], "parts": parts or [], "reason": ""} for entry in chapters.entries(CHAPTER)
+        ]
         monkeypatch.setattr(ledger, "verdicts", lambda chapter: found)
         return Chapter(CHAPTER, profile, {})
 
@@ -153,7 +156,8 @@ def test_one_setting_shows_its_estimate_and_a_setting_without_verdict_counts_as_
 def test_the_ledger_has_every_claim_once_in_the_table_and_once_in_full(book):
     page = ledger.pages([book(["supported"])])["ledger"]
     for entry in chapters.entries(CHAPTER):
-        assert page.count(f'href="#claim-{entry["id"]}"') == 1 and page.count(f"(claim-{entry['id']})=") == 1
+        rows = 1 if entry.get("kind", "claim") == "claim" else 0  # controls and checks stand below the claims that they belong to
+        assert page.count(f'href="#claim-{entry["id"]}"') == rows and page.count(f"(claim-{entry['id']})=") == 1
     assert page.count(":::::{dropdown} Cascading collapse: 1 supported, 7 not measured") == 1
 
 
@@ -185,7 +189,7 @@ def test_the_sources_hold_no_result():
 @pytest.fixture
 def kinds(book, monkeypatch):
     """A claim, its control and a check, with the words given."""
-    real = chapters.entries(CHAPTER)
+    real = [{k: v for k, v in entry.items() if k not in ("of", "guard", "effect", "published")} for entry in chapters.entries(CHAPTER)]
     listed = [
         {**real[0], "id": "a-claim", "effect": 0.05, "guard": "it went on for long.", "published": "0.3 on CIFAR-10."},
         {**real[1], "id": "its-control", "kind": "control", "of": ["a-claim"], "statement": "Elsewhere it is not so."},

@@ -60,8 +60,7 @@ def linear_grid(**parameters) -> list[dict]:
 
     Under cross-entropy only: with the learning rate of the squared loss it diverges.
     """
-    losses = [arm for arm in _losses(parameters) if arm["loss"] == "cross_entropy"]
-    arms = [losses, _sizes(parameters, [parameters["linear_size"]])]
+    arms = [_losses({**parameters, "loss": ["cross_entropy"]}), _sizes(parameters, [parameters["linear_size"]])]
     return expand(experiment, parameters, over=arms, dataset="digits", model=parameters["control_model"], linear=True, augment=None)
 
 

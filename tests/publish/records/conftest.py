@@ -7,6 +7,7 @@ from checkouts import Checkout
 
 CHAPTER = "train_test_collapse"
 TINY = {"loss": ["squared"], "train_size": [50], "epochs": 8, "measurements": 3, "batch_size": 20, "seeds": 2}
+TINY |= {"linear_size": 50, "generated_size": 50, "generated_test_size": 50}
 
 
 class OneChapter(Checkout):
