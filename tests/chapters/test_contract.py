@@ -198,8 +198,6 @@ OF_OLD = {  # chapters whose claims are being written anew
     "train_test_collapse",
     "transfer_degradation",
     "cascading_collapse",
-    "symmetric_generalization",
-    "nonconservative_generalization",
     "rank_robustness",
     "wide_networks",
 }

@@ -1,11 +1,9 @@
 """The variance component of a two-way layout: by hand, against simulation, and how often it alarms when there is nothing."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
 
-from ncbook.chapters.symmetric_generalization import quantities as q
 from ncbook.claims import rule
 from ncbook.claims.components import component, mean_squares, variance
 from ncbook.errors import InputError
@@ -97,65 +95,3 @@ def test_nothing_depends_on_the_seeds_own_level():
 def test_what_is_no_layout_is_refused(bad):
     with pytest.raises(InputError, match="two-way layout"):
         component(bad)
-
-
-# --- the quantities built on it -------------------------------------------------------------------------------------------------------
-
-
-def rows(y: np.ndarray, v=None, train_error=None) -> pd.DataFrame:
-    frames, seeds = np.indices(y.shape).reshape(2, -1)
-    v = np.random.default_rng(1).uniform(0.01, 0.1, y.shape) if v is None else v
-    error = np.zeros(y.shape) if train_error is None else train_error
-    cells = {
-        "frame": frames,
-        "seed": seeds,
-        "test_error": (1 - y / 100).ravel(),
-        "train_variance_ratio": v.ravel(),
-        "train_error": error.ravel(),
-    }
-    return pd.DataFrame(cells).sample(frac=1, random_state=0)
-
-
-def test_frame_variance_is_of_accuracy_in_points():
-    y = 80 + tables(1, 1.0)[0]
-    assert q.frame_variance(rows(y)) == pytest.approx(variance(y))
-
-
-def test_what_collapse_explains_is_taken_out():
-    noise, v = tables(1, 0.0)[0], 10 ** np.linspace(-2, -1, 8)[:, None].repeat(4, 1)
-    driven = 80 + 5 * np.log10(v) + 0.01 * noise
-    assert q.frame_variance(rows(driven, v)) > 1
-    assert abs(q.frame_variance_equal_collapse(rows(driven, v))) < 0.01
-    own = 80 + tables(1, 3.0)[0]
-    assert q.frame_variance_equal_collapse(rows(own)) > 2
-    assert np.isnan(q.frame_variance_equal_collapse(rows(own, np.zeros(own.shape))))
-
-
-def test_taking_collapse_out_finds_nothing_in_noise():
-    random = np.random.default_rng(5)
-    found = [q.frame_variance_equal_collapse(rows(80 + one, random.lognormal(size=one.shape))) for one in tables(300, 0.0, random=random)]
-    assert abs(np.mean(found)) < 4 * np.std(found) / np.sqrt(300)
-
-
-def test_the_permutation_score_is_standard_normal_without_an_effect():
-    found = [q.permutation_score(rows(80 + one)) for one in tables(200, 0.0)]
-    assert abs(np.mean(found)) < 0.25
-    assert 0.85 < np.std(found) < 1.15
-    assert q.permutation_score(rows(80 + tables(1, 5.0)[0])) > 3
-
-
-def test_held_out_gap_is_zero_in_noise_and_the_gap_where_there_is_one():
-    y = np.zeros((3, 4)) + np.array([[70.0], [75.0], [72.0]])
-    assert q.held_out_gap(rows(y)) == pytest.approx(5)
-    found = [q.held_out_gap(rows(80 + one)) for one in tables(300, 0.0)]
-    assert abs(np.mean(found)) < 4 * np.std(found) / np.sqrt(300)
-
-
-def test_gaps_of_free_features():
-    at = pd.DataFrame(
-        {"scale": [100.0, 10.0], "classes": 10, "largest_cosine": [0.41, 0.45], "best_cosine": 0.4, "one_vs_rest": [0.59, 0.5]}
-    )
-    assert q.angle_gap(at) == pytest.approx(0.01)
-    assert q.finite_scale_gap(at) == pytest.approx(0.05)
-    assert q.margin_shortfall(at) == pytest.approx(0.01 * 100 / np.log(90))
-    assert np.isnan(q.finite_scale_gap(at[at.scale > 50]))

@@ -1,13 +1,10 @@
-"""Free features, networks with fixed classifiers, and the chapter's experiment at a tiny size."""
+"""Free features, and networks with fixed classifiers."""
 
 import numpy as np
 import pytest
 import torch
 from scipy.optimize import check_grad
 
-from ncbook.chapters.symmetric_generalization import experiment as chapter
-from ncbook.chapters.symmetric_generalization.quantities import accuracy
-from ncbook.claims.components import component
 from ncbook.data.datasets import load
 from ncbook.errors import InputError
 from ncbook.models.fixed_classifier import FixedClassifiers
@@ -142,42 +139,8 @@ def test_measured_by_hand():
         (lambda: networks(spherical_code(5, 10)), r"shape \(K, C, d\)"),
         (lambda: FixedClassifiers("mlp:a", (1, 8, 8), torch.zeros(1, 10, 5), generator=generator()), "widths of the hidden layers"),
         (lambda: FixedClassifiers("vgg", (1, 8, 8), torch.zeros(1, 10, 5), generator=generator()), "unknown model 'vgg'"),
-        (lambda: chapter.changed("reflection", 5, 10, 2, np.random.default_rng(0)), "unknown change 'reflection'"),
     ],
 )
 def test_what_cannot_be_built_says_why(call, says):
     with pytest.raises(InputError, match=says):
         call()
-
-
-# --- the experiment -------------------------------------------------------------------------------------------------------------------
-
-TINY = {"dataset": "digits", "features": "linear", "normalised": False, "scale": 7.0, "body": "mlp:16", "train_size": 100, "batch_size": 50}
-TINY |= {"epochs": 3, "learning_rate": 0.1, "weight_decay": 1e-3, "frames": 3, "seeds": 2}
-
-
-def test_a_layout_has_a_row_a_cell_and_is_the_same_each_time():
-    found = chapter.layout(**TINY, change="permutation", dimension=5, layout=0)
-    assert found[["frame", "seed"]].drop_duplicates().shape[0] == len(found) == 6
-    assert found.groupby("frame").assignment.nunique().eq(1).all()
-    assert found.drop_duplicates("frame").assignment.nunique() == 3
-    assert found.test_error.between(0, 1).all()
-    assert found.equals(chapter.layout(**TINY, change="permutation", dimension=5, layout=0))
-    assert not found.equals(chapter.layout(**TINY, change="permutation", dimension=5, layout=1))
-
-
-def test_free_features_as_a_table():
-    found = chapter.optimisation(dimension=3, classes=4, scales=[1.0, 100.0], seed=0)
-    assert found.largest_cosine.tolist() == pytest.approx([-1 / 3, -1 / 3], abs=1e-6)
-    assert found.one_vs_rest.iloc[-1] == pytest.approx(4 / 3, abs=1e-5)
-
-
-@pytest.mark.slow
-def test_trained_networks_that_cannot_differ_rarely_alarm():
-    """20 trained layouts of rotated simplices below linear features: at 5% one alarm is expected, and 4 or more have a chance of 1.6%."""
-    cheap = {**TINY, "frames": 6, "seeds": 4, "epochs": 15}
-    alarms = 0
-    for number in range(20):
-        cells = chapter.layout(**cheap, change="rotation", dimension=9, layout=2000 + number)
-        alarms += component(accuracy(cells)).p <= 0.05
-    assert alarms <= 3
