@@ -15,7 +15,7 @@ from ncbook.claims.power import Power, power
 from ncbook.claims.rule import CONTRADICTED, INCONCLUSIVE, SUPPORTED
 from ncbook.claims.text import MARKS, by_setting, estimate_text, readings_text, setting_text, share_text, test_text
 from ncbook.escape import code, markdown
-from ncbook.publish import notebooks
+from ncbook.publish import interval, notebooks
 from ncbook.publish.execute import Chapter, verdicts
 
 FALSE_RATE = 0.025  # one-sided: how often the rule calls a claim on its threshold supported, and how often contradicted
@@ -166,12 +166,13 @@ def _table(found: list[Judged]) -> str:
 
 def _row(one: Judged, title: str, source: str) -> str:
     parts, each = one.verdict["parts"], by_setting(one.verdict)
+    declared = [part for part in parts if "reading" not in part]
     share = each.count("supported") / len(each) if len(each) > 1 else ""
     decided = f"{each.count('supported')} of {len(each)} settings" if share != "" else estimate_text(parts[0]) if parts else ""
     cells = [
         f'<td><a href="#claim-{shown(one.claim["id"])}">{shown(one.claim["statement"])}</a></td>',
         f'<td><span class="nc-verdict nc-{one.word.replace(" ", "-")}">{MARKS[one.word]} {shown(one.word)}</span></td>',
-        f'<td data-value="{share}">{shown(decided or "–")}</td>',
+        f'<td data-value="{share}">{shown(decided or "–")}{interval.svg(one.claim, declared)}</td>',
         f"<td>{shown(source)}, {shown(one.claim['evidence'])}</td>",
         f"<td>{', '.join([shown(one.chapter.profile), *(_mark(one.word, *other) for other in one.others)])}</td>",
     ]
@@ -228,12 +229,17 @@ def _full(one: Judged, of_chapter: Sequence[Judged]) -> str:
         lines += [f"Not measured: {markdown(verdict['reason'])}.", ""]
     if verdict["parts"]:
         lines += [
-            "| setting | estimate [95% interval] | this setting alone |",
-            "|---|---|---|",
-            *(f"| {markdown(setting_text(p))} | {estimate_text(p)} | {p.get('verdict', '–')} |" for p in verdict["parts"]),
+            f"| setting | estimate [95% interval] | shaded: {test_text(claim)} | this setting alone |",
+            "|---|---|---|---|",
+            *(_setting(claim, part, verdict["parts"]) for part in verdict["parts"]),
             "",
         ]
     return "\n".join(lines)
+
+
+def _setting(claim: dict, part: dict, parts: Sequence[dict]) -> str:
+    drawing = interval.svg(claim, [part], parts)
+    return f"| {markdown(setting_text(part))} | {estimate_text(part)} | {drawing} | {part.get('verdict', '–')} |"
 
 
 def _guard(claim: dict) -> str:
