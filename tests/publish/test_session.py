@@ -14,6 +14,7 @@ from ncbook.publish.session import open_chapter
 
 CHAPTER = "train_test_collapse"
 TINY = {"loss": ["squared"], "train_size": [20], "epochs": 2, "measurements": 1, "batch_size": 10, "seeds": 1}
+TINY |= {"linear_size": 20, "generated_size": 50, "generated_test_size": 50}
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_a_notebook_opened_by_hand_trains_its_tables(namespace, monkeypatch):
     table = chapter.table("collapse")
     assert {0, 2} <= set(table.epoch) and not table.attrs
     table["mine"] = 1  # the session's own copy stays as it is
-    assert list(chapter.tables()) == ["collapse"] and "mine" not in chapter.tables()["collapse"]
+    assert list(chapter.tables()) == ["collapse", "linear", "apart", "overlapping"] and "mine" not in chapter.tables()["collapse"]
     assert {verdict.verdict for verdict in chapter.judge()} == {"not measured"}
     assert json.loads((chapter.output / "verdicts.json").read_text())["profile"] == "by hand"
     assert "| profile | `by hand` |" in chapter.provenance()._repr_markdown_()
