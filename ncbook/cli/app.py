@@ -1,5 +1,6 @@
 """The command line: what make calls, and what a reviewer types."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -147,11 +148,15 @@ def verify_profile(
             raise InputError(f"{which} under the profile {profile}; `make record PROFILE={profile}` makes one.")
         results = verify.verify(requested, jobs=jobs)
         verify.write_report(results, profile)
-    table = Table("chapter", "profile", "table", "verdict", "cells", "largest difference, or what does not hold", box=None)
+    table = Table("chapter", "profile", "table", "verdict", "cells", "largest difference", box=None)
     for result in results:
-        what = result.misses[:3] + [f"… and {len(result.misses) - 3} more"] * (len(result.misses) > 3)
-        table.add_row(result.chapter, result.profile, result.table, result.verdict, f"{result.cells:,}", "\n".join(what) or result.largest)
-    Console(markup=False).print(table)
+        largest = "see below" if result.misses else result.largest
+        table.add_row(result.chapter, result.profile, result.table, result.verdict, f"{result.cells:,}", largest)
+    # a log has no width of its own, and 80 characters would break each line in six
+    Console(markup=False, width=None if sys.stdout.isatty() else 160).print(table)
+    for result in results:
+        for miss in result.misses[:5] + [f"… and {len(result.misses) - 5} more"] * (len(result.misses) > 5):
+            print(f"{result.chapter}, {result.profile}, {result.table}: {miss}")
     print(verify.summary(results))
     if wrong := sum(bool(result.misses) for result in results):
         Console(stderr=True).print(f"[bold red]{wrong} of {len(results)} comparisons do not hold[/]")

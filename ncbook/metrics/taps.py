@@ -127,7 +127,7 @@ def tapped(model: nn.Module, names: list[str], *, side: str, pooling: Pooling, c
     try:
         for name in names:
             if name not in modules:
-                raise unknown("layer", name, modules)
+                raise unknown("layer", name, filter(None, modules))
             if side == "input":
                 hooks.append(modules[name].register_forward_pre_hook(keep(name), with_kwargs=True, prepend=True))
             else:

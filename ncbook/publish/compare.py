@@ -85,7 +85,8 @@ def within(
     difference = _columns_differ(recorded, fresh)
     if difference.misses:
         return difference
-    (was, now, *others), places = _aligned(runs, [recorded, fresh, *others], difference)
+    aligned, places = _aligned(runs, [recorded, fresh, *others], difference)
+    was, now, *others = (table.astype(dict.fromkeys(table.columns[table.dtypes == bool], int)) for table in aligned)  # counts of one image
     kinds = {column: "fixed" if column in runs[0].parameters else _kind(column, now[column]) for column in was.columns if len(places)}
     apart = {c: [_gap(kind, other[c], now[c]) for other in others] for c, kind in kinds.items()}
     # how far single networks of this table go here: on the recording machine another one may have gone as far
@@ -169,13 +170,15 @@ def _over_seeds(kind: str, values: pd.Series, places: pd.DataFrame) -> float:
 
 def _kind(column: str, values: pd.Series) -> str:
     """``fixed`` (the same everywhere), ``positive`` and ``printed`` (compared in decades) or ``plain`` (as it is)."""
-    if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
+    if not pd.api.types.is_numeric_dtype(values):
         return "fixed"
     if pd.api.types.is_integer_dtype(values) and values.nunique() <= 1:
         return "fixed"
+    if PARSED.search(column) and (values.dropna() >= 0).all():
+        return "printed"  # the last of a spectrum may be printed as 0
     if any(word in column for word in COUNTS) or not pd.api.types.is_float_dtype(values) or not (values.dropna() > 0).all():
         return "plain"
-    return "printed" if PARSED.search(column) else "positive"
+    return "positive"
 
 
 def _finite(apart: list[np.ndarray]) -> np.ndarray:

@@ -102,7 +102,7 @@ def test_bfloat16_network(case):
 
 @pytest.mark.parametrize(
     ("layer", "message"),
-    [("hiden", "did you mean 'hidden'"), ("unused", "did not run"), (["stem", "stem.7"], "unknown layer 'stem.7'")],
+    [("hiden", "did you mean 'hidden'? Known: classifier"), ("unused", "did not run"), (["stem", "stem.7"], "unknown layer 'stem.7'")],
 )
 def test_layer_names(case, layer, message):
     net, train, _ = case
