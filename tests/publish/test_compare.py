@@ -141,14 +141,16 @@ def test_the_last_printed_digit_of_a_spectrum_is_rounding():
 
 def test_rounding_at_the_end_of_a_spectrum_is_rounding_also_where_one_prints_it_as_zero():
     """A matrix of less than full rank: the last numbers are float32's noise, some of them 0."""
-    here, near, other = (t.assign(spectrum=t.spectrum + tail) for t, tail in ((HERE, " 0.0"), (RECORD, " 3.6e-09"), (OTHERS[0], " 1.2e-08")))
+    here, near, other = (
+        t.assign(spectrum=t.spectrum + tail) for t, tail in ((HERE, " 0.0"), (RECORD, " 3.6e-09"), (OTHERS[0], " 1.2e-08"))
+    )
     assert compare.within(RUNS, near, here, [other], steady=True).misses == []
     wrong = near.assign(spectrum=RECORD.spectrum + " 1e-3")
     assert compare.within(RUNS, wrong, here, [other], steady=True).misses
 
 
 def test_single_images_that_are_right_on_one_machine_only():
-    """A row an image, as on the map of features: a flag is a count of one image. One that no machine ever has otherwise is compared exactly."""
+    """A row an image, as on the map of features: a flag is a count of one. One that no machine ever has otherwise is compared exactly."""
     images = pd.concat([HERE.assign(image=i) for i in range(20)]).sort_values(["seed", "epoch"], ignore_index=True)
     here, near, other, all_of_it = (images.assign(right=images.image != wrong, of_train=True) for wrong in (3, 4, 5, 3))
     all_of_it.loc[all_of_it.epoch == 30, "right"] = False
