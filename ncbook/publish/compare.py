@@ -88,7 +88,7 @@ def within(
     if difference.misses:
         return difference
     aligned, places = _aligned(runs, [recorded, fresh, *others], difference)
-    was, now, *others = (table.astype(dict.fromkeys(table.columns[table.dtypes == bool], int)) for table in aligned)  # counts of one image
+    was, now, *others = (table.astype(dict.fromkeys(table.select_dtypes(bool), int)) for table in aligned)  # a flag is a count of one
     kinds = {column: "fixed" if column in runs[0].parameters else _kind(column, now[column]) for column in was.columns if len(places)}
     apart = {c: [_gap(kind, other[c], now[c]) for other in others] for c, kind in kinds.items()}
     # how far single networks of this table go here: on the recording machine another one may have gone as far
