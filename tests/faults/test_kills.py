@@ -132,7 +132,7 @@ def undisturbed(tmp_path_factory) -> dict:
         book = Book(tmp_path_factory.mktemp(chapter), chapter)
         book.finish("run")
         found[chapter] = book.runs(), book.figures()
-    assert len(found["toy"][0]) == 6 and len(found[REAL][0]) == 4
+    assert len(found["toy"][0]) == 6 and len(found[REAL][0]) == 16  # with the controls
     return found
 
 
