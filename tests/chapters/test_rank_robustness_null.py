@@ -9,7 +9,7 @@ from ncbook.chapters.rank_robustness.quantities import COUNT
 from ncbook.claims import rule
 from ncbook.publish.parameters import parameters
 
-SEEDS, VALUES, TRIALS = 6, 150, 4000
+SEEDS, VALUES, TRIALS = 6, 600, 4000
 LEVELS = parameters("rank_robustness")
 NOISES, OTHER = np.array(LEVELS["noises"]), np.array(LEVELS["other_noises"])
 CLAIMS = {claim.id: claim for claim in claims("rank_robustness")}

@@ -94,4 +94,4 @@ def test_no_training_step_waits_for_the_device():
 @pytest.mark.slow
 @pytest.mark.parametrize("chapter", notebooks.names())
 def test_experiments_keep_to_their_device(chapter):
-    assert float(run(CHAPTER, chapter)) < 1e-9
+    assert float(run(CHAPTER, chapter)) < 1e-5  # single precision: a step that is rounded otherwise, where it is done in another order
