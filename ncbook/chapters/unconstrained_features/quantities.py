@@ -5,6 +5,7 @@ import pandas as pd
 
 NAN = float("nan")
 FITTED = 1e-8  # of the loss per sample, which starts at half a label
+WRONG = 0.01  # of the images at most
 COLLAPSED = 0.1  # V of the network with true labels
 
 
@@ -45,13 +46,13 @@ def off_its_frame(rows: pd.DataFrame) -> float:
     """Distance of the classifier from the frame that the model gives for the squared loss over that from the other; nan unless it fits."""
     end = _end(rows[rows["loss"] == "squared"])
     right, wrong = ("to_simplex", "to_orthogonal") if end["bias"] else ("to_orthogonal", "to_simplex")
-    return end[right] / end[wrong] if end["train_error"] == 0 else NAN
+    return end[right] / end[wrong] if end["train_error"] <= WRONG else NAN
 
 
 def orthogonal_in_cross_entropy(rows: pd.DataFrame) -> float:
     """Distance of the classifier from an orthogonal frame over that from a simplex, with cross-entropy and no bias; nan unless it fits."""
     end = _end(rows[(rows["loss"] == "cross_entropy") & ~rows["bias"]])
-    return end["to_orthogonal"] / end["to_simplex"] if end["train_error"] == 0 else NAN
+    return end["to_orthogonal"] / end["to_simplex"] if end["train_error"] <= WRONG else NAN
 
 
 def shuffled_over_true(rows: pd.DataFrame) -> float:
@@ -97,7 +98,7 @@ def _end(rows: pd.DataFrame) -> pd.Series:
 
 def _over_true(rows: pd.DataFrame, labels: str) -> float:
     other, true = (_end(rows[rows["labels"] == name]) for name in (labels, "true"))
-    fitted = other["train_error"] == true["train_error"] == 0 and true["variance_ratio"] < COLLAPSED
+    fitted = max(other["train_error"], true["train_error"]) <= WRONG and true["variance_ratio"] < COLLAPSED
     return other["variance_ratio"] / true["variance_ratio"] if fitted else NAN
 
 
@@ -105,4 +106,4 @@ def _cosine(rows: pd.DataFrame, decay: float, *, unequal: bool = False, ratio: f
     """The minority cosine at the end of one network; nan where it misclassifies more than one in a hundred of the majority."""
     ratio = rows["ratio"].max() if ratio is None else ratio
     end = _end(rows[(rows["weight_decay"] == decay) & (rows["unequal"] == unequal) & (rows["ratio"] == ratio)])
-    return end["minority_cosine"] if end["majority_error"] <= 0.01 else NAN
+    return end["minority_cosine"] if end["majority_error"] <= WRONG else NAN
