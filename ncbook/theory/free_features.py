@@ -1,6 +1,6 @@
 """Classifier and features that are all free: the unconstrained features model, descended from a small start, or minimised with penalties.
 
-Data plays no part in it: a feature h_i belongs to a label and to no image. Columns of H (d, N) are features, rows of W (C, d) the classifier.
+Data plays no part in it: a feature belongs to a label and to no image. Columns of H (d, N) are features, rows of W (C, d) the classifier.
 """
 
 from collections.abc import Iterator
@@ -151,5 +151,5 @@ def _minimised(loss, has_bias, on_weight, on_features, labels, shares, classes, 
 def _check(classes: int, per_class: int, dimension: int) -> None:
     if classes < 2 or per_class < 1 or dimension < classes:
         raise InputError(
-            f"the model needs 2 classes or more, a sample of each and as many dimensions as classes, not {classes}, {per_class}, {dimension}."
+            f"the model needs 2 classes, a sample of each and as many dimensions as classes, or more, not {classes}, {per_class}, {dimension}."
         )

@@ -1,4 +1,4 @@
-"""False alarms and power of the chapter's claims on networks: surrogate tables, with the noise of trial seeds, through quantity and rule."""
+"""False alarms and power of the chapter's claims on networks: surrogate tables with the noise of trial seeds, through quantity and rule."""
 
 import numpy as np
 import pandas as pd

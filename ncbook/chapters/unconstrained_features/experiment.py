@@ -1,4 +1,4 @@
-"""Unconstrained features: what the model without data says of collapse, and where networks disagree (Mixon et al. 2020; Kothapalli 2023)."""
+"""Unconstrained features: what the model without data says of collapse, where networks disagree (Mixon et al. 2020; Kothapalli 2023)."""
 
 from dataclasses import replace
 from functools import partial
@@ -211,7 +211,8 @@ def labels_grid(**parameters) -> list[dict]:
 def imbalance_grid(**parameters) -> list[dict]:
     """Data set × weight decay × seed × (each ratio with unequal classes, and the largest with equal ones): cross-entropy, ReLU.
 
-    The learning rate falls to 0, as at a constant one the errors of a network with a few images of a class come and go. All train for as many steps as the largest training set takes in ``imbalance_epochs``.
+    The learning rate falls to 0, as at a constant one the errors of a network with a few images of a class come and go. All train for as
+    many steps as the largest training set takes in ``imbalance_epochs``.
     """
     size, batch, ratios = parameters["imbalance_size"], parameters["batch_size"], parameters["ratios"]
     arms = [{"ratio": r, "unequal": r > 1} for r in ratios] + [{"ratio": max(ratios), "unequal": False}]
