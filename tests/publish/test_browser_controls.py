@@ -15,6 +15,7 @@ INTERACTIVE = {  # pages with charts, and how many
     "chapters/symmetric_generalization.html": 2,
     "chapters/rank_robustness.html": 1,
     "chapters/wide_networks.html": 1,
+    "chapters/unconstrained_features.html": 1,
 }
 STILL = [
     "intro.html",
