@@ -229,7 +229,9 @@ def _execute(chapter: Chapter) -> bool:
         return False
     else:
         (aside / "seconds").write_text(f"{time.perf_counter() - start:.1f}")
-        sealed.close(aside, stamp)
+        shown = [output for cell in executed.cells for output in cell.get("outputs", [])]
+        # with a warning in it, which no page may show, it is executed again by the next command: what caused it may be gone by then
+        sealed.close(aside, "" if any(outputs.fault(output) for output in shown) else stamp)
         shutil.rmtree(chapter.folder, ignore_errors=True)
         shutil.rmtree(chapter.failed, ignore_errors=True)
         aside.rename(chapter.folder)

@@ -167,7 +167,9 @@ def test_the_opening_page_leads_on(site, tmp_path):
     script = """return [all(".nc-card h3 a").map((a) => a.getAttribute("href")), all(".nc-card img").filter((i) => i.alt).length,
       all(".nc-doors a").length, all(".nc-terms svg").length, all(".nc-score b").map((b) => Number(b.textContent))]"""
     cards, pictures, doors, terms, (claims, *verdicts) = told(tmp_path, (site / "intro.html").as_uri(), script)
-    assert len(cards) == pictures == 7 and all((site / card).is_file() for card in cards)
+    from ncbook.chapters import entries
+
+    assert len(cards) == pictures == len({entry["chapter"] for entry in entries()}) and all((site / card).is_file() for card in cards)
     assert (doors, terms) == (3, 5) and claims == sum(verdicts) > 0
 
 
