@@ -151,5 +151,5 @@ def _minimised(loss, has_bias, on_weight, on_features, labels, shares, classes, 
 def _check(classes: int, per_class: int, dimension: int) -> None:
     if classes < 2 or per_class < 1 or dimension < classes:
         raise InputError(
-            f"the model needs 2 classes, a sample of each and as many dimensions as classes, or more, not {classes}, {per_class}, {dimension}."
+            f"the model needs 2 classes, a sample of each and as many dimensions as classes, not {classes}, {per_class} and {dimension}."
         )

@@ -93,7 +93,7 @@ recipe.train = lambda *a, **o: right(*a, **{**o, "weight_decay": 0.0})
 
 
 def trained(root: Path, instruction_set: str, fault: str = "", everything: bool = True) -> dict[str, dict[str, list]]:
-    """By profile and table: the tables and the ``run.json`` of the short runs and of the profile `laptop`, trained under an instruction set in a process of its
+    """By profile (short and laptop) and table: tables and ``run.json`` of each run, trained under an instruction set in a process of its
     own."""
     environment = {**os.environ, "NCBOOK_ROOT": str(root), "PYTHONPATH": str(BOOK), "INSTRUCTION_SET": instruction_set, "DEVICE": "cpu"}
     environment |= settings.workers_environment(instruction_set)
