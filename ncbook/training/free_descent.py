@@ -23,7 +23,7 @@ def first_factors(
 
     Sample j is of class j // n.
     """
-    if min(classes, per_class, width) < 1 or layers < 2 or scales.ndim != 1:
+    if min(classes, per_class, width) < 1 or layers < 1 or scales.ndim != 1:
         raise InputError(f"{layers} layers of {width} units for {per_class} samples of {classes} classes cannot be.")
     shapes = [(width, classes * per_class), *[(width, width)] * (layers - 1), (classes, width)]
     drawn = [torch.randn(len(scales), *shape, generator=generator, dtype=torch.float64) for shape in shapes]
@@ -80,9 +80,11 @@ def descend(
         rate = learning_rate * min(1.0, 4 * (1 - step / steps)) if steps else 0.0
         pull = pull / samples
         for i in reversed(range(len(at))):
-            below = at[0] if i == 1 else forward[i - 2].clip(min=0) if relu and i > 1 else forward[i - 2]
-            slope = pull if i == 0 else pull @ below.swapaxes(1, 2)
-            if i > 0:
+            if i == 0:
+                slope = pull
+            else:
+                below = at[0] if i == 1 else forward[i - 2].clip(min=0) if relu else forward[i - 2]
+                slope = pull @ below.swapaxes(1, 2)
                 pull = at[i].swapaxes(1, 2) @ pull
                 if relu and i > 1:
                     pull = pull * (forward[i - 2] > 0)
