@@ -83,7 +83,8 @@ def spread(h: Tensor, classes: int) -> dict[str, list]:
     s = singular_values(means)
     alive = s[:, 0] > 0
     found = ranks(torch.where(alive[:, None], s, torch.ones_like(s)), spectrum=classes)
-    found = {name: [v if lives else "0" if isinstance(v, str) else 0 for v, lives in zip(column, alive)] for name, column in found.items()}
+    none = {"singular_values": "0"}
+    found = {name: [v if lives else none.get(name, 0) for v, lives in zip(column, alive, strict=True)] for name, column in found.items()}
     return {"variance_ratio": (within / between).nan_to_num(nan=torch.inf).clamp(min=1e-12).tolist(), **found}
 
 
@@ -102,7 +103,12 @@ def images(recipe: Recipe, *, depth: int, width: int, seed: int, device: str = "
         for number, (layer, side) in enumerate(features):
             moments = ClassMoments.from_features(features[layer, side], y)
             measured = ranks(singular_values(moments.mean)[None], spectrum=data.num_classes)
-            place = {"layer": number // 2 + 1, "last_hidden": layer == network.layers[-1], "side": {"pre": "before", "post": "after"}[side]}
+            place = {
+                "classes": data.num_classes,
+                "layer": number // 2 + 1,
+                "last_hidden": layer == network.layers[-1],
+                "side": {"pre": "before", "post": "after"}[side],
+            }
             v = float(moments.within() / moments.between())
             rows.append(pd.DataFrame({**reached, **place, "variance_ratio": v, **measured}))
     return pd.concat(rows, ignore_index=True)
@@ -133,7 +139,7 @@ def within_grid(**parameters) -> list[dict]:
 
 
 def search_grid(**parameters) -> list[dict]:
-    """Three classes and four layers × with and without ReLU × seed; other classes × layers from the first seed, from starts of many scales."""
+    """Three classes, four layers × with and without ReLU × seed; other classes × layers from the first seed, with starts of many scales."""
     fixed = {**_search(parameters, "search"), "loss": "squared"}
     three = {"classes": 3, "layers": 4, "width": parameters["search_width"], "starts": parameters["search_starts"]}
     judged = expand(free, parameters, over=[[{"relu": True}, {"relu": False}]], **three, **fixed)

@@ -87,7 +87,7 @@ def best_before(rows: pd.DataFrame) -> float:
 
 
 def image_rank_share(rows: pd.DataFrame) -> float:
-    """Rank of the last hidden layer's class means before the ReLU over the classes, at the larger weight decay, if training has no error."""
+    """Rank of the last hidden layer's class means before the ReLU over the classes, at the larger weight decay; nan with errors."""
     return _image_rank_share(rows[rows["weight_decay"] == rows["weight_decay"].max()])
 
 
@@ -162,7 +162,4 @@ def _reached(best: float) -> float:
 def _image_rank_share(rows: pd.DataFrame) -> float:
     end = rows[(rows["epoch"] == rows["epoch"].max()) & rows["last_hidden"] & (rows["side"] == "before")]
     right = len(end) == 1 and end["train_error"].item() == 0
-    return end[RANK].item() / CLASSES if right else NAN
-
-
-CLASSES = 10  # of the images
+    return end[RANK].item() / end["classes"].item() if right else NAN
