@@ -39,7 +39,9 @@ def free(
     seed: int,
     device: str = "cpu",
 ) -> pd.DataFrame:
-    """Descent on free features from many starts: one row a step, start, layer and side of its ReLU, or the last hidden layer's alone.
+    """Descent on free features from many starts: one row a step, start, layer and side of its ReLU.
+
+    Without `every_layer` the last hidden layer alone, before its ReLU, and after it at the last step; nothing is measured before the first.
 
     ``loss_now`` and ``fit`` (without weight decay) are those of the start, ``collapse_loss`` is the least that collapse in all layers
     reaches. Scales of the starts are spread evenly from `least_scale` to `most_scale`; the learning rate is `rate` times the classes,
@@ -54,19 +56,20 @@ def free(
     else:
         best = linear_collapse_loss(classes, layers, weight_decay=weight_decay, per_class=per_class)
     options = {"per_class": per_class, "weight_decay": weight_decay, "steps": steps, "relu": relu, "loss": loss}
-    options |= {"learning_rate": rate * classes, "momentum": momentum, "measure_at": measurement_epochs(steps, measurements)}
+    options |= {"learning_rate": rate * classes, "momentum": momentum}
+    at = [step for step in measurement_epochs(steps, measurements) if step or every_layer]
     rows = []
-    for step, factors, value in descend(first, **options):
+    for step, factors, value in descend(first, measure_at=at, **options):
         penalty = 0.5 * weight_decay * sum(factor.square().sum((1, 2)) for factor in factors)
         reached = {"step": step, "start": range(starts), "scale": scales.tolist(), "collapse_loss": best}
         reached |= {"loss_now": value.tolist(), "fit": (value - penalty).tolist()}
         hidden = outputs(factors, relu=relu)[:-1] or factors[:1]  # of a single layer: the features themselves
         for layer, z in enumerate(hidden, start=1):
-            if not (every_layer or layer == len(hidden)):
-                continue
-            for side, h in {"before": z, "after": z.clamp(min=0) if relu else z}.items() if every_layer else [("before", z)]:
-                of_layer = {"layer": layer, "last_hidden": layer == len(hidden), "side": side, **spread(h, classes)}
-                rows.append(pd.DataFrame({**reached, **of_layer}))
+            last = layer == len(hidden)
+            sides = {"before": z, "after": z.clamp(min=0) if relu else z}
+            for side, h in sides.items():
+                if every_layer or (last and (side == "before" or step == steps)):
+                    rows.append(pd.DataFrame({**reached, "layer": layer, "last_hidden": last, "side": side, **spread(h, classes)}))
     return pd.concat(rows, ignore_index=True)
 
 
@@ -121,7 +124,7 @@ def descents_grid(**parameters) -> list[dict]:
     arms.append({"width": max(widths), "least_scale": 0.5, "most_scale": 0.5})
     for arm in arms[2:]:  # the wide ones cost most and differ least
         arm["starts"] = parameters["starts_beside"]
-    return expand(free, parameters, over=[arms], **MAIN, per_class=1, measurements=parameters["measurements"], every_layer=True)
+    return expand(free, parameters, over=[arms], **MAIN, per_class=1, every_layer=False)
 
 
 def controls_grid(**parameters) -> list[dict]:
