@@ -1,4 +1,4 @@
-"""Spherical codes (C unit vectors in d dimensions), their bounds and symmetries; balanced layers; covering numbers.
+"""Spherical codes (C unit vectors in d dimensions), their bounds and symmetries; balanced layers; covering numbers; what collapse costs.
 
 The menu of spherical codes: each name is imported when first used.
 """
