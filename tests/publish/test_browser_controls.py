@@ -16,7 +16,7 @@ INTERACTIVE = {  # pages with charts, and how many
     "chapters/rank_robustness.html": 1,
     "chapters/wide_networks.html": 1,
     "chapters/unconstrained_features.html": 1,
-    "chapters/low_rank_bias.html": 1,
+    "chapters/low_rank_bias.html": 2,
 }
 STILL = [
     "intro.html",
