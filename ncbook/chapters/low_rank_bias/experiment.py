@@ -99,7 +99,8 @@ def images(recipe: Recipe, *, depth: int, width: int, seed: int, device: str = "
     network = recipe.network(data, seed, partial(build_model, depth=depth, width=width, bias=False))
     rows = []
     for state in recipe.train(network, data, seed):
-        reached = {"epoch": state.epoch, "train_error": error(network, data.train), "test_accuracy": accuracy(network, data.test)}
+        errors = {"train_error": error(network, data.train), "test_accuracy": accuracy(network, data.test)}
+        reached = {"epoch": state.epoch, "terminal_epoch": state.terminal_epoch, **errors}
         x, y = next(iter(data.train.batches(len(data.train))))
         with torch.no_grad():
             features = network.activations(x)

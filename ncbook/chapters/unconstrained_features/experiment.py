@@ -131,6 +131,7 @@ def network(
         rows.append(
             {
                 "epoch": state.epoch,
+                "terminal_epoch": state.terminal_epoch,
                 "train_error": state.train_error,
                 "majority_error": float(error_rate(scores[of_majority], data.train.labels.cpu()[of_majority])),
                 "variance_ratio": float(variance_ratio(ClassMoments.from_features(features, data.train.labels))),
