@@ -17,6 +17,7 @@ INTERACTIVE = {  # pages with charts, and how many
     "chapters/wide_networks.html": 1,
     "chapters/unconstrained_features.html": 1,
     "chapters/low_rank_bias.html": 2,
+    "chapters/shallow_convergence.html": 1,
 }
 STILL = [
     "intro.html",

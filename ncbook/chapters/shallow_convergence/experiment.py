@@ -29,14 +29,13 @@ def descent(
     rates = {"first_rate": first_rate, "second_rate": second_rate}
     end = descend(first, inputs, y, **rates, steps=steps, until=until, linearised=linearised)
     before, after = kernels(first, inputs)[0], kernels(end.networks, inputs)[0]
-    alike = (before * after).sum((1, 2)) / (before.square().sum((1, 2)) * after.square().sum((1, 2))).sqrt()
     columns = {
         "taken": end.steps,
         "loss_end": end.loss,
         "moved": (end.networks.weight - first.weight).norm(dim=(1, 2)) / first.weight.norm(dim=(1, 2)),
         "head_moved": (end.networks.head - first.head).norm(dim=1) / first.head.norm(dim=1),
         "flips": (end.networks.gates(inputs) != first.gates(inputs)).double().mean((1, 2)),
-        "kernel_moved": 1 - alike,
+        "kernel_moved": (after - before).norm(dim=(1, 2)) / before.norm(dim=(1, 2)),
     }
     return pd.DataFrame({"start": range(starts), **{name: values.tolist() for name, values in columns.items()}})
 
@@ -58,7 +57,7 @@ def _drawn(samples: int, dimension: int, width: int, starts: int, seed: int, dev
 
 
 def descents_grid(**parameters) -> list[dict]:
-    """Random labels and the first layer alone × all widths; other labels, both layers, the second alone and the linearised network × some.
+    """Random labels and the first layer alone × all widths; both layers, the second alone, the linearised network, other labels × some.
 
     A width is given as parameters of the first layer a sample.
     """
@@ -70,8 +69,9 @@ def descents_grid(**parameters) -> list[dict]:
     arms = _at(plain, parameters["per_sample"], parameters)
     for arm in (*both, plain | {"labels": "worst"}, plain | {"linearised": True}):
         arms += _at(arm, beside, parameters)
-    for arm in (alone, plain | {"labels": "teacher"}, plain | {"labels": "shuffled"}):
+    for arm in (plain | {"labels": "teacher"}, plain | {"labels": "shuffled"}):
         arms += _at(arm, [few, max(parameters["per_sample"])], parameters)
+    arms += _at(alone, [few], parameters)
     return expand(descent, parameters, over=[arms])
 
 
