@@ -54,8 +54,8 @@ def kernels(networks: Networks, inputs: Tensor) -> tuple[Tensor, Tensor]:
     """The tangent kernels of the first and of the second layer, each (B, n, n): J J' with J the slope of f in the layer's weights.
 
     >>> one = Networks(torch.ones(1, 1, 1), torch.ones(1, 1))  # f(x) = relu(x)
-    >>> [kernel.tolist() for kernel in kernels(one, torch.tensor([[[2.0], [-1.0]]]))]
-    [[[[4.0, 0.0], [0.0, 0.0]]], [[[4.0, 0.0], [0.0, 0.0]]]]
+    >>> [kernel.tolist() for kernel in kernels(one, torch.tensor([[[2.0], [1.0]]]))]
+    [[[[4.0, 2.0], [2.0, 1.0]]], [[[4.0, 2.0], [2.0, 1.0]]]]
     """
     width = networks.head.shape[1]
     weighted = networks.gates(inputs) * networks.head[:, None]

@@ -89,12 +89,14 @@ def exponent(rows: pd.DataFrame) -> float:
 
 def half_width(rows: pd.DataFrame) -> float:
     """The width at which half of the starts fit, by Spearman and Kärber: exp of the mean of log width under the distribution whose
-    cumulative shares are those that fit. nan unless fewer than a quarter fit at the least width and more than three at the largest."""
+    cumulative shares are those that fit, which is to end one step of width beyond those on record. nan unless at most a quarter fit at
+    the least width and at least three quarters at the largest."""
     shares = _fits(rows).groupby(rows["width"]).mean().sort_index().cummax()
     if len(shares) < 2 or shares.iloc[0] > 0.25 or shares.iloc[-1] < 0.75:
         return NAN
-    at, steps = np.log(shares.index.to_numpy(dtype=float)), np.diff(shares)
-    return float(np.exp((steps * (at[1:] + at[:-1]) / 2).sum() / steps.sum()))
+    at = np.log(shares.index.to_numpy(dtype=float))
+    at = np.concatenate([[2 * at[0] - at[1]], at, [2 * at[-1] - at[-2]]])
+    return float(np.exp((np.diff([0, *shares, 1]) * (at[1:] + at[:-1]) / 2).sum()))
 
 
 def _per_sample(rows: pd.DataFrame) -> pd.Series:
