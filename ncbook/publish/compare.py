@@ -24,10 +24,10 @@ PRINTED = 1.1e-2  # of a number that a text holds with three digits
 NOTHING = 1e-6  # of a spectrum's largest: below it the numbers are float32's rounding alone
 FLIPS = 0.05  # a share of an epoch's cells in a column of counts: images at a decision boundary that no measurement moved across it
 BEFORE = 2e-2  # of a number before training, on another device: a GPU's shorter floats
-# at least, of what single networks may do that no measurement saw, such as to fit the last image an epoch later: a decade's, or of a
-# column's largest
-CHAOS = 5e-2
-POPS = 1 / 3  # a share of an epoch's runs: networks that rounding drove over an edge (a maximum, a rectifier) there and in no measurement
+# at least, of what single networks may do that no measurement saw, such as to fit the last image an epoch later: a factor of two, or as
+# much of a column's largest. Wrong formulas show before training, in the short runs, and in the middle over runs
+CHAOS = 0.3
+POPS = 0.4  # a share of an epoch's runs: networks that rounding drove over an edge (a maximum, a rectifier) there and in no measurement
 SHIFT = 6  # standard errors of the middle of a column's differences over runs
 COUNTS = ("error", "accuracy", "mismatch")  # shares of images: never compared by ratio
 TIME = ("epoch", "step", "scale")  # along which a run goes on
