@@ -9,7 +9,7 @@ import yaml
 from ncbook import chapters, paths
 from ncbook.claims.text import MARKS, share_text
 from ncbook.escape import markdown
-from ncbook.publish import notebooks, questions, trust
+from ncbook.publish import notebooks, questions, sources, trust
 from ncbook.publish.execute import Chapter
 from ncbook.publish.ledger import Judged, counted, counts_text, judged, raw, shown
 from ncbook.version import __version__
@@ -127,10 +127,10 @@ def _cite(requested: Sequence[Chapter]) -> str:
         "author": authors or f"{{{site['author']}}}",
         "year": str(said.get("date-released", site["copyright"]))[:4],
         "version": __version__,
-        "url": said.get("repository-code") or site.get("repository", {}).get("url"),
+        "url": said.get("repository-code") or sources.repository(),
     }
     entry = "@software{ncbook,\n" + "".join(f"  {key:<8}= {{{value}}},\n" for key, value in fields.items() if value) + "}"
-    links = [f"[{name}]({address})" for name, address in _addresses(site).items()]
+    links = [f"[{name}]({address})" for name, address in _addresses().items()]
     return (
         f"```bibtex\n{entry}\n```\n\n"
         f"Version {__version__}. Text CC-BY-4.0, code MIT. {' · '.join([*links, '[how to reproduce](reproduce.md)'])}\n\n"
@@ -138,7 +138,7 @@ def _cite(requested: Sequence[Chapter]) -> str:
     )
 
 
-def _addresses(site: dict) -> dict[str, str]:
+def _addresses() -> dict[str, str]:
     """Where the repository is and where to report, as far as ``_config.yml`` says so."""
-    url = site.get("repository", {}).get("url", "").rstrip("/")
+    url = sources.repository()
     return {"repository": url, "report an issue": f"{url}/issues"} if url else {}

@@ -13,6 +13,9 @@ from urllib.parse import unquote
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.config import Config
+
+from ncbook.publish import sources
 
 ICONS = re.compile(r'\s*<script[^>]*src="[^"]*/scripts/fontawesome\.js[^"]*"></script>')
 IMAGE = re.compile(r'<img (?![^>]*\b(?:loading|width)=)(?=[^>]*\bsrc="([^"]+\.svg)")')
@@ -20,14 +23,17 @@ SIZE = re.compile(r'<svg [^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"')
 LIST = re.compile(r'<div role="list" (?=class="citation-list")')  # docutils names a list whose children are no items of one
 NEEDLESS = re.compile(r"thebe|_static/vega/", re.IGNORECASE)  # explore.js loads Vega by itself, when a chart comes into view
 MATHJAX = re.compile(r"mathjax", re.IGNORECASE)
+NORM = re.compile(r"(``.*?``|`.*?`|^ *(?:>>>|\.\.\.).*)|\|")  # outside of code
 PARTS = {"film": 'class="nc-film"', "explore": 'class="nc-explore"'}  # a script and a style sheet, and what needs them
 
 
 def setup(app: Sphinx) -> dict:
     """Registers the extension with Sphinx."""
     app.add_config_value("site_description", "", "html", [str])
+    app.connect("config-inited", _buttons)
     app.connect("html-page-context", _page, priority=900)  # after the extensions that add their scripts
     app.connect("build-finished", _finish)
+    app.connect("autodoc-process-docstring", _docstring)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -42,6 +48,23 @@ def _page(app: Sphinx, pagename: str, templatename: str, context: dict, doctree:
             for kind in ("script_files", "css_files"):
                 context[kind] = [file for file in context[kind] if not _is(file, re.compile(rf"/{part}\."))]
     context["metatags"] = context.get("metatags", "") + _tags(app.config.site_description, context.get("title", ""), app.config.project)
+
+
+def _buttons(app: Sphinx, config: Config) -> None:
+    """Buttons to the source, to its issues and to Binder, where the configuration says where the repository is."""
+    if base := sources.repository():
+        config.html_theme_options |= {
+            "repository_url": base,
+            "repository_branch": "main",
+            "path_to_docs": "book",
+            **dict.fromkeys(["use_repository_button", "use_issues_button", "use_edit_page_button"], True),
+            "launch_buttons": {"binderhub_url": "https://mybinder.org", "notebook_interface": "jupyterlab"},
+        }
+
+
+def _docstring(app: Sphinx, what: str, name: str, documented: object, options: object, lines: list[str]) -> None:
+    """Docstrings are plain text with formulas, in which | is a norm and never the sign of a substitution."""
+    lines[:] = [NORM.sub(lambda found: found[1] or r"\|", line) for line in lines]
 
 
 def _is(asset, pattern: re.Pattern) -> bool:

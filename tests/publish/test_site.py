@@ -1,5 +1,7 @@
 """A page loads what it shows and nothing else, and says what it is."""
 
+import re
+from importlib import import_module
 from types import SimpleNamespace
 
 import pytest
@@ -110,3 +112,52 @@ def test_pages_are_made_again_when_the_extension_changes(tmp_path, monkeypatch):
         (package / "publish" / "site.py").write_text(code)
         digests.append(render._digest_of(stage))
     assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.fixture
+def configured(tmp_path, monkeypatch):
+    """Theme options as the extension leaves them, of a book whose configuration has this repository."""
+
+    def options(repository: dict | None) -> dict:
+        (tmp_path / "_config.yml").write_text(yaml.safe_dump({"repository": repository}), encoding="utf-8")
+        monkeypatch.setenv("NCBOOK_ROOT", str(tmp_path))
+        config = SimpleNamespace(html_theme_options={"extra_footer": "kept"})
+        site._buttons(APP, config)
+        return config.html_theme_options
+
+    return options
+
+
+def test_buttons_to_the_repository_where_there_is_one(configured):
+    options = configured({"url": "https://github.com/someone/book/"})
+    assert options["repository_url"] == "https://github.com/someone/book" and options["extra_footer"] == "kept"
+    assert options["use_issues_button"] and options["launch_buttons"]["binderhub_url"].startswith("https://")
+
+
+@pytest.mark.parametrize("repository", [None, {}, {"url": None}])
+def test_no_buttons_without_a_repository(configured, repository):
+    assert configured(repository) == {"extra_footer": "kept"}
+
+
+def test_a_norm_in_a_docstring_is_no_substitution():
+    lines = ["The norm |h| of `a|b` and ``c|d``, |w| too.", "    >>> 1 | 2"]
+    site._docstring(APP, "function", "f", None, None, lines)
+    assert lines == [r"The norm \|h\| of `a|b` and ``c|d``, \|w\| too.", "    >>> 1 | 2"]
+
+
+@pytest.mark.parametrize("package", ["ncbook", "ncbook.metrics", "ncbook.theory"])
+def test_what_is_public_is_on_the_page_of_the_python_interface(package):
+    directives = re.findall(
+        r"^\.\. auto(\w+):: (\S+)(?:\n +:members:(.*))?", (BOOK / "book" / "api.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    shown = set()
+    for kind, name, members in directives:
+        if kind == "module":
+            module = import_module(name)
+            own = [n for n, value in vars(module).items() if getattr(value, "__module__", None) == name and not n.startswith("_")]
+            shown |= {member.strip() for member in members.split(",")} - {""} or set(own)
+        else:
+            shown.add(name.rpartition(".")[2])
+    public = import_module(package)
+    names = [name for name in getattr(public, "__all__", None) or dir(public) if not name.isupper()]
+    assert names and set(names) <= shown
