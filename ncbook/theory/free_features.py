@@ -97,7 +97,7 @@ def leftover_ratio(start: float, *, classes: int, per_class: int, dimension: int
     Derived to first order in start^2: start^2 (d - C + 1) (1 - 1/n) sqrt(n) / (1 - 1/C).
 
     >>> round(leftover_ratio(1e-3, classes=10, per_class=20, dimension=20), 9)
-    5.1928e-05
+    5.1926e-05
     """
     return start**2 * (dimension - classes + 1) * (1 - 1 / per_class) * per_class**0.5 / (1 - 1 / classes)
 
