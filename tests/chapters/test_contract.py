@@ -194,10 +194,7 @@ def test_claims_name_what_there_is(chapter):
             assert getattr(claim, field).strip(), (claim.id, field)
 
 
-OF_OLD = {"wide_networks"}  # chapters whose claims are being written anew
-
-
-@pytest.mark.parametrize("chapter", [chapter for chapter in CHAPTERS if chapter not in OF_OLD])
+@every_judging_chapter
 def test_every_claim_has_a_control_and_an_effect_on_its_own_side(chapter):
     """So that it can be judged the other way, and that its power is known."""
     controlled = {name for claim in claims_of(chapter) for name in claim.of}

@@ -282,7 +282,9 @@ def run(linear=2, nonlinear=1, *, decay=2e-3, seed=0, **changed):
             row = {
                 "linear_layers": linear,
                 "nonlinear_layers": nonlinear,
+                "width": 8,
                 "weight_decay": decay,
+                "train_error": 0.0,
                 "seed": seed,
                 "epoch": epoch,
                 "terminal_epoch": 10.0 if epoch >= 10 else math.nan,
@@ -310,45 +312,75 @@ def together(*runs):
     return pd.concat(runs).sample(frac=1, random_state=0)  # the order of rows says nothing
 
 
-BESIDE = run(decay=1e-3, within=7.0, kappa_means=9.0, kappa_product=99.0)  # no quantity of the main runs may see it
+FREE = run(decay=0.0, within=7.0, kappa_means=9.0, kappa_product=99.0, imbalance=1.0)  # no quantity of balanced runs may see it
 
 
-def test_collapse_fall_is_the_worst_of_the_heads():
-    assert q.collapse_fall(together(run(), BESIDE)) == pytest.approx(0.02)
-    assert q.collapse_fall(together(run(), run(linear=3, within=0.05), run(linear=1, within=3.0))) == pytest.approx(0.1)
-    never = run()
-    never["terminal_epoch"] = math.nan
-    assert math.isnan(q.collapse_fall(together(run(linear=3), never)))
+def test_collapse_is_the_worst_of_the_balanced_heads():
+    assert q.collapse(together(run(), FREE)) == pytest.approx(0.005)
+    assert q.collapse(together(run(), run(linear=3, within=0.05), run(linear=1, within=3.0))) == pytest.approx(0.025)
+    assert math.isnan(q.collapse(run(linear=1)))
+    assert q.collapse_free(together(run(), FREE, run(linear=3, decay=0.0, within=0.5))) == 3.5
+    assert math.isnan(q.collapse_free(run()))
 
 
-def test_collapse_from_start_does_not_ask_when_the_labels_were_fitted():
-    never = run(linear=3, within=0.05)
-    never["terminal_epoch"] = math.nan
-    assert q.collapse_from_start(together(run(), never, run(linear=1), BESIDE)) == pytest.approx(0.05)
+def test_room_is_the_features_against_the_outputs():
+    long = run(linear=3, within=[9, 9, 9, 0.1, 0.01], between=[9, 9, 9, 1.0, 0.2])
+    assert q.room(together(run(), long, FREE)) == pytest.approx(2)
+    free = run(decay=0.0, within=[9, 9, 3.0, 0.1])
+    assert q.room_free(together(run(), free)) == pytest.approx(30)
+    assert q.room_free(together(run(), free, run(linear=3, decay=0.0))) == pytest.approx(1)
+    assert math.isnan(q.room_free(run()))
 
 
-def test_conditioning_gain_and_within():
-    long, short = run(linear=3, kappa_means=[9, 8, 4, 2, 1.0]), run(linear=1, kappa_means=[9, 5, 1])
-    assert q.conditioning_gain(together(long, short, run(), BESIDE)) == pytest.approx(2 / 5)
-    assert q.conditioning_within(together(long, short, BESIDE)) == pytest.approx(0.5)  # 8 -> 4 -> 2; the outputs do not count
+def test_no_quantity_is_taken_where_a_network_has_not_fitted():
+    assert q.collapse(together(run(), run(linear=3, train_error=0.01))) > 0
+    assert math.isnan(q.collapse(together(run(), run(linear=3, train_error=0.02))))
+    earlier = run()
+    earlier.loc[earlier.epoch < 40, "train_error"] = 0.5
+    assert q.collapse(earlier) > 0
+
+
+def test_conditioning_and_alignment_gained_by_layers_added():
+    base, linear = run(linear=1, kappa_means=[9, 5, 1], alignment=0.7), run(linear=3, kappa_means=[9, 8, 4, 2, 1.0])
+    nonlinear = run(linear=1, nonlinear=3, kappa_means=[9, 9, 9, 10, 1.0], alignment=0.5)
+    rows = together(base, linear, nonlinear)
+    assert q.conditioning_gain(rows) == pytest.approx(2 / 5)
+    assert q.conditioning_gain_nonlinear(rows) == pytest.approx(2)
+    assert q.alignment_gain(rows) == pytest.approx(0.2)
+    assert q.alignment_gain_nonlinear(rows) == pytest.approx(-0.2)
+    assert math.isnan(q.conditioning_gain(together(base, nonlinear)))
+
+
+def test_conditioning_within_the_longest_head():
+    long = run(linear=3, kappa_means=[9, 8, 4, 2, 1.0])
+    assert q.conditioning_within(together(long, run(linear=1), FREE)) == pytest.approx(0.5)  # 8 -> 4 -> 2; the outputs do not count
     assert q.conditioning_within(run(linear=3, kappa_means=[9, 8, 4, 5, 1.0])) == pytest.approx(1.25)
+    assert q.conditioning_within_at_start(long) == pytest.approx(1)
     assert math.isnan(q.conditioning_within(run(linear=1)))
 
 
 def test_root_ratio_is_the_farthest_from_one():
-    assert q.root_ratio(together(run(), run(linear=3), BESIDE)) == pytest.approx(1)
+    assert q.root_ratio(together(run(), run(linear=3), FREE)) == pytest.approx(1)
     assert q.root_ratio(together(run(kappa_product=4.4), run(linear=3, kappa_product=4.0))) == pytest.approx(2 / 4 ** (1 / 3))
 
 
-def test_alignment():
-    assert q.alignment_excess(together(run(), run(linear=3, alignment=0.85), BESIDE)) == pytest.approx(0.85 - 0.8)
-    assert q.alignment_gain(together(run(linear=3), run(linear=1, alignment=0.7), BESIDE)) == pytest.approx(0.2)
+def test_alignment_over_its_least_value():
+    assert q.alignment_excess(together(run(), run(linear=3, alignment=0.85), FREE)) == pytest.approx(0.85 - 0.8)
 
 
 def test_balancing_rate_is_one_under_the_law_and_none_without_a_head():
-    assert q.balancing_rate(together(run(), run(linear=4), BESIDE)) == pytest.approx(1)
+    assert q.balancing_rate(together(run(), run(linear=4), FREE)) == pytest.approx(1)
     assert q.balancing_rate(run(imbalance=[math.nan, 9, math.exp(-2.5), math.nan])) == pytest.approx(0.5)  # (2.5 - 1) over 3
     assert math.isnan(q.balancing_rate(run(linear=1)))
+
+
+def test_the_rate_without_weight_decay_is_in_the_time_of_the_balanced_runs():
+    free = run(decay=0.0)
+    free["balancing_time"] = 0.0
+    assert q.balancing_rate_free(together(run(), free)) == pytest.approx(1)  # it falls as the balanced ones do
+    free["imbalance"] = free.imbalance.where(free.imbalance.isna(), 3.0)
+    assert q.balancing_rate_free(together(run(), free)) == 0
+    assert math.isnan(q.balancing_rate_free(run()))
 
 
 def test_balance_contrast():
@@ -359,18 +391,22 @@ def test_balance_contrast():
 def test_bound_ratio_uses_the_last_two_layers():
     rows = run(linear=2, within=[9, 0.3, 0.2, 0.1], between=[9, 9, 4.0, 2.0], imbalance=[math.nan, 9, 0.01, math.nan])
     bound = 2**2 * 0.1 / 2 + 2**2 * 0.01 * 0.3 / 2
-    assert q.bound_ratio(together(rows, BESIDE)) == pytest.approx(bound / (0.2 / 4))
+    assert q.bound_ratio(together(rows, FREE)) == pytest.approx(bound / (0.2 / 4))
 
 
-def test_floor_ratio_compares_heads_of_one_length():
-    assert q.floor_ratio(together(run(within=0.4), run(linear=3), BESIDE)) == pytest.approx(0.4 / 7)
-    assert math.isnan(q.floor_ratio(run()))
+def test_floor_ratios_step_down_in_weight_decay():
+    rows = together(run(within=0.4), run(decay=1e-3, within=0.2), FREE)
+    assert q.floor_ratio(rows) == pytest.approx(2)
+    assert q.floor_ratio_free(rows) == pytest.approx(0.2 / 7)
+    assert math.isnan(q.floor_ratio(run())) and math.isnan(q.floor_ratio_free(together(run(), FREE)))
 
 
 def test_nonlinear_depth():
     deep = run(nonlinear=2, balancedness=[math.nan, 0.1, 0.3, 9, math.nan], negativity=[math.nan, 0.1, 0.2, 9, 9])
-    assert q.depth_balancedness(together(deep, run())) == pytest.approx(0.2 / 0.5)
-    assert q.depth_negativity(together(deep, run())) == pytest.approx(0.15 / 0.4)
+    both = together(deep, run())
+    assert q.depth_balancedness(both) == pytest.approx(0.2 / 0.5)
+    assert q.depth_negativity(both) == pytest.approx(0.15 / 0.4)
+    assert q.depth_balancedness_at_start(both) == pytest.approx(1) and q.depth_negativity_at_start(both) == pytest.approx(1)
     assert math.isnan(q.depth_negativity(deep))
 
 
@@ -391,6 +427,7 @@ PARAMETERS = {
     "weight_decay": 2e-3,
     "weight_decay_beside": 1e-3,
     "linear_layers_beside": 2,
+    "narrow_width": 8,
     "schedule": "constant",
     "precision": "float32",
     "nonlinear_depths": [1, 2],
@@ -407,20 +444,24 @@ PARAMETERS = {
 
 def test_grids():
     runs = {name: grid(**PARAMETERS) for name, (_, grid) in chapter.TABLES.items()}
-    assert [(r["linear_layers"], r["weight_decay"]) for r in runs["heads"] if r["seed"] == 0] == [(1, 2e-3), (3, 2e-3), (2, 1e-3)]
-    assert [(r["nonlinear_layers"], r["weight_decay"]) for r in runs["depths"] if r["seed"] == 1] == [(1, 2e-3), (2, 1.5e-3)]
-    assert [(r["activation"], r["momentum"], r["batch_size"]) for r in runs["assumed"]] == [("smooth_leaky", 0.0, 10)] * 2
+    of = lambda name, *columns: [tuple(r[c] for c in columns) for r in runs[name] if r["seed"] == 0]
+    assert of("heads", "linear_layers", "weight_decay") == [(1, 2e-3), (3, 2e-3), (3, 0.0)]
+    assert of("floors", "linear_layers", "weight_decay", "epochs") == [(2, 2e-3, 6), (2, 1e-3, 12), (2, 0.0, 6)]
+    assert of("added", "nonlinear_layers", "linear_layers") == [(1, 1), (1, 3), (3, 1)]
+    assert of("narrow", "width", "weight_decay") == [(8, 2e-3), (8, 0.0)]
+    assert of("depths", "nonlinear_layers", "weight_decay") == [(1, 2e-3), (2, 1.5e-3)]
+    assert of("assumed", "activation", "momentum", "batch_size") == [("smooth_leaky", 0.0, 10)] * 2
     deep = chapter.heads_grid(**{**PARAMETERS, "model": ["resnet20"]})
     assert {(r["nonlinear_layers"], r["width"], r["activation"]) for r in deep} == {(None, None, None)}
 
 
 def test_a_tiny_run():
-    *_, last = chapter.heads_grid(**PARAMETERS)
+    last = chapter.floors_grid(**PARAMETERS)[0]
     table = chapter.experiment(**last)
     assert table.equals(chapter.experiment(**last))
     assert table.epoch.unique()[[0, -1]].tolist() == [0, 6]
     assert table.layer.unique().tolist() == [0, 1, 2, 3]
-    assert table.balancing_time.max() == pytest.approx(6 * 2 * 0.2 * 1e-3 / 0.1)
+    assert table.balancing_time.max() == pytest.approx(6 * 2 * 0.2 * 2e-3 / 0.1)
     assert table.singular_10.notna().sum() == 2
     assert not set(table.columns) & set(last) - {"seed"}
 
@@ -444,7 +485,7 @@ def test_the_corollaries_on_a_trained_network(layers):
     table = chapter.experiment(**{**chapter.heads_grid(**parameters)[0], "seed": 2000})
     end = table[table.epoch == 800].set_index("layer")
     assert end.train_error.iloc[0] == 0
-    rows = table.assign(linear_layers=layers, weight_decay=1.6e-3)
+    rows = table.assign(linear_layers=layers, nonlinear_layers=3, width=64, weight_decay=1.6e-3)
     assert q.root_ratio(rows) == pytest.approx(1, abs=0.02)
     assert q.balancing_rate(rows) == pytest.approx(1, abs=0.1)
     assert q.alignment_excess(rows) > 0

@@ -54,12 +54,41 @@ def experiment(
 
 
 def heads_grid(**parameters) -> list[dict]:
-    """Linear layers × seed at one weight decay, and one number of linear layers at another, for each data set and network."""
+    """Linear layers × seed for each data set and network; those with a pair to balance without weight decay too."""
     heads = [{"linear_layers": n, "weight_decay": parameters["weight_decay"]} for n in parameters["linear_layers"]]
-    heads.append({"linear_layers": parameters["linear_layers_beside"], "weight_decay": parameters["weight_decay_beside"]})
+    heads += [{"linear_layers": n, "weight_decay": 0.0} for n in parameters["linear_layers"] if n > 1]
+    return expand(experiment, parameters, over=["dataset", _networks(parameters), heads])
+
+
+def floors_grid(**parameters) -> list[dict]:
+    """One head at two weight decays, each for as many balancing times, and at none."""
+    epochs, decay, less = (parameters[name] for name in ("epochs", "weight_decay", "weight_decay_beside"))
+    arms = [
+        {"weight_decay": decay, "epochs": epochs},
+        {"weight_decay": less, "epochs": round(epochs * decay / less)},
+        {"weight_decay": 0.0, "epochs": epochs},
+    ]
+    return expand(experiment, parameters, over=["dataset", _networks(parameters), arms], linear_layers=parameters["linear_layers_beside"])
+
+
+def _networks(parameters: dict) -> list[dict]:
     own = {name: parameters[name] for name in ("nonlinear_layers", "width")} | {"activation": "relu"}
-    networks = [{"model": name, **(own if name == "mlp" else dict.fromkeys(own))} for name in parameters["model"]]
-    return expand(experiment, parameters, over=["dataset", networks, heads])
+    return [{"model": name, **(own if name == "mlp" else dict.fromkeys(own))} for name in parameters["model"]]
+
+
+def added_grid(**parameters) -> list[dict]:
+    """MLPs with the shortest head, and with as many more layers as make it the longest: linear ones, or nonlinear ones before it."""
+    base, short, long = parameters["nonlinear_layers"], min(parameters["linear_layers"]), max(parameters["linear_layers"])
+    layers = [(base, short), (base, long), (base + long - short, short)]
+    arms = [{"nonlinear_layers": nonlinear, "linear_layers": linear} for nonlinear, linear in layers]
+    return expand(experiment, parameters, over=["dataset", arms], model="mlp", activation="relu")
+
+
+def narrow_grid(**parameters) -> list[dict]:
+    """Narrow MLPs, with weight decay and without."""
+    given = {"linear_layers": parameters["linear_layers_beside"], "width": parameters["narrow_width"]}
+    decays = [{"weight_decay": decay} for decay in (parameters["weight_decay"], 0.0)]
+    return expand(experiment, parameters, over=["dataset", decays], model="mlp", activation="relu", **given)
 
 
 def depths_grid(**parameters) -> list[dict]:
@@ -70,16 +99,20 @@ def depths_grid(**parameters) -> list[dict]:
 
 
 def assumed_grid(**parameters) -> list[dict]:
-    """MLPs as the theorem has them: smooth activation, no layer narrower than the data set is large, all images a step, no momentum."""
+    """MLPs as the theorem has them: smooth activation, no layer narrower than the data set is large, all images a step, no momentum. And
+    the same without weight decay."""
     assumed = {name.removeprefix("assumed_"): value for name, value in parameters.items() if name.startswith("assumed_")}
     theirs = {"activation": "smooth_leaky", "batch_size": assumed["train_size"], "momentum": 0.0, "schedule": "constant"}
-    return expand(
-        experiment, parameters, over=["dataset"], model="mlp", linear_layers=parameters["linear_layers_beside"], **assumed, **theirs
-    )
+    decays = [{"weight_decay": decay} for decay in (assumed.pop("weight_decay"), 0.0)]
+    n = parameters["linear_layers_beside"]
+    return expand(experiment, parameters, over=["dataset", decays], model="mlp", linear_layers=n, **assumed, **theirs)
 
 
 TABLES = {
     "heads": (experiment, heads_grid),
+    "floors": (experiment, floors_grid),
+    "added": (experiment, added_grid),
+    "narrow": (experiment, narrow_grid),
     "depths": (experiment, depths_grid),
     "assumed": (experiment, assumed_grid),
 }
