@@ -7,6 +7,7 @@ NAMES = {
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",
     "gaussian": "Gaussian classes",
+    "glyphs": "letters and digits",
     "mlp": "MLP",
     "mlp_plain": "MLP without batch norm",
     "mlp_wide": "wide MLP",

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ncbook.data import gaussian, glyphs
 from ncbook.data.augment import augmentation
-from ncbook.data.gaussian import bayes_error, draw
 from ncbook.data.presets import DatasetSpec, spec
 from ncbook.data.sources import Pool, Source, source
 from ncbook.errors import InputError
@@ -139,7 +139,7 @@ def load(
         raise InputError(f"label_noise must be a share from 0 up to but not including 1, not {label_noise!r}")
     if not isinstance(coarse, bool):
         raise InputError(f"coarse must be true or false, not {coarse!r}")
-    if coarse and dataset.name.partition(":")[0] in ("folder", "gaussian"):
+    if coarse and (dataset.options or dataset.path):
         raise InputError(f"{dataset.name} has no coarse classes")
     for argument, size in (("train_size", train_size), ("test_size", test_size)):
         if size is not None:
@@ -172,7 +172,9 @@ def load(
         class_names=class_names,
         fine_class_names=read_in.class_names,
         coarse_of_fine=None if coarse_of_fine is None else coarse_of_fine.to(device),
-        bayes_error=bayes_error(dataset.options["classes"], dataset.options["separation"]) if dataset.options else None,
+        bayes_error=gaussian.bayes_error(dataset.options["classes"], dataset.options["separation"])
+        if "separation" in dataset.options
+        else None,
     )
 
 
@@ -186,15 +188,18 @@ def _whole(argument: str, value: int) -> int:
 
 
 def _generated(dataset: DatasetSpec, train_size: int | None, test_size: int | None, seed: int) -> Source:
-    """The Gaussian set has no end: exactly what is asked for is drawn, anew for each seed, train and test from streams of their own."""
+    """A generated set has no end: exactly what is asked for is drawn, anew for each seed, train and test from streams of their own."""
     classes = dataset.num_classes
     sizes = {"train": train_size or dataset.train_size, "test": test_size or dataset.test_size}
     for split, size in sizes.items():
         if size % classes:
             near = f"{classes * max(1, size // classes)} or {classes * (size // classes + 1)}"
             raise InputError(f"{split}_size={size} of {dataset.name}: it must be a multiple of its {classes} classes; use {near}")
-    train, test = (Pool(*draw(**dataset.options, per_class=size // classes, seed=seed, split=split)) for split, size in sizes.items())
-    return Source(train, test, tuple(str(i) for i in range(classes)), ())
+    made_by = glyphs if dataset.package else gaussian
+    train, test = (
+        Pool(*made_by.draw(**dataset.options, per_class=size // classes, seed=seed, split=split)) for split, size in sizes.items()
+    )
+    return Source(train, test, made_by.names(classes), ())
 
 
 def _per_class(split: str, labels: Tensor, size: int, dataset: DatasetSpec, classes: int) -> int:

@@ -63,3 +63,8 @@ def draw(classes: int, dim: int, separation: float, *, per_class: int, seed: int
         noise.append(torch.cat([torch.randn(64, dim, generator=generator) for _ in range(blocks)])[:per_class])  # (n, d)
     vectors = torch.stack(noise, dim=1) + means.float()  # (n, C, d)
     return vectors.reshape(-1, 1, 1, dim), torch.arange(classes).repeat(per_class)
+
+
+def names(classes: int) -> tuple[str, ...]:
+    """What the classes are called: their numbers."""
+    return tuple(map(str, range(classes)))

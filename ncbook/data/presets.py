@@ -1,6 +1,6 @@
 """The table of data sets: what each one holds, where its files lie and what they must be, how to get it. Imports no torch.
 
-A name is a preset (``digits``), a preset with options (``gaussian:classes=4,separation=3``) or ``folder:PATH``.
+A name is a preset (``digits``), a preset with options (``gaussian:classes=4,separation=3``, ``glyphs:classes=100``) or ``folder:PATH``.
 
 The sizes and md5 values are those of the published files. torchvision checks less: of MNIST's unpacked files only that they exist.
 """
@@ -51,6 +51,22 @@ class DatasetSpec:
 _TEN_DIGITS = tuple("0123456789")
 _HALVES = (("0 to 4", (0, 1, 2, 3, 4)), ("5 to 9", (5, 6, 7, 8, 9)))
 _GAUSSIAN: MappingProxyType = MappingProxyType({"classes": 10, "dim": 64, "separation": 4.0})
+_GLYPHS: MappingProxyType = MappingProxyType({"classes": 62})
+MOST_GLYPHS = 1000
+_FACES = (  # of the DejaVu fonts 2.37: without those that are narrower, for large sizes, or hold mathematics only
+    ("DejaVuSans", 756072, "49c0f03ec2fa354df7002bcb6331e106"),
+    ("DejaVuSans-Bold", 704128, "21546d802d508f3d358082d85bc0d9f1"),
+    ("DejaVuSans-Oblique", 633840, "8723fc16d3649200d6179f391dd43f9f"),
+    ("DejaVuSans-BoldOblique", 641720, "e5947ee873600dd1cae20e30cf80ee68"),
+    ("DejaVuSerif", 379740, "a4108b7cc2a534ec2c136a6db29ab571"),
+    ("DejaVuSerif-Bold", 355692, "25670b4ac8dafec3250bb4f571e43def"),
+    ("DejaVuSerif-Italic", 345612, "08f58f7678b545de5960f4ed80d37158"),
+    ("DejaVuSerif-BoldItalic", 347064, "42a9a4e0c7d560aa678f90e4b696db41"),
+    ("DejaVuSansMono", 340240, "f7435b1a6cda778779e08965547ece79"),
+    ("DejaVuSansMono-Bold", 331536, "fb4ec87d51ddbe7c5d2f9e8f09d7e39f"),
+    ("DejaVuSansMono-Oblique", 251472, "a6927e438ac0588663bf935ec83844e2"),
+    ("DejaVuSansMono-BoldOblique", 253116, "ca84e5775e93e87fbedadbd01dcd971f"),
+)
 
 
 def _idx(folder: str, *md5: str) -> tuple[DataFile, ...]:
@@ -186,6 +202,19 @@ PRESETS = MappingProxyType(
                 options=_GAUSSIAN,
             ),
             DatasetSpec(
+                name="glyphs",
+                title="generated: letters and digits in twelve faces, a little turned and moved, up to a thousand classes",
+                num_classes=62,
+                image_shape=(1, 16, 16),
+                train_size=6200,
+                test_size=6200,
+                embedded=True,
+                how_to_get="is drawn from the fonts that come with matplotlib",
+                files=tuple(DataFile(f"mpl-data/fonts/ttf/{face}.ttf", size, md5) for face, size, md5 in _FACES),
+                package="matplotlib",
+                options=_GLYPHS,
+            ),
+            DatasetSpec(
                 name="folder",
                 title="your own images: folder:PATH with PATH/train/<class>/ and PATH/test/<class>/",
                 num_classes=0,
@@ -223,39 +252,46 @@ def spec(name: str | DatasetSpec) -> DatasetSpec:
         return replace(preset, name=name, path=rest)
     if not colon:
         return preset
-    if base != "gaussian":
+    if not preset.options:
         raise InputError(f"{base} takes no options; write {base!r} instead of {name!r}")
-    return _gaussian(preset, name, rest)
+    options = {**preset.options, **_given(preset, name, rest)}
+    if options["classes"] < 2:
+        raise InputError(f"{name!r}: classes must be at least 2")
+    return replace(
+        preset,
+        name=f"{base}:" + ",".join(f"{k}={v}" for k, v in options.items()),  # one name for one definition
+        num_classes=options["classes"],
+        options=MappingProxyType(options),
+        **{"gaussian": _gaussian, "glyphs": _glyphs}[base](name, **options),
+    )
 
 
-def _gaussian(preset: DatasetSpec, name: str, text: str) -> DatasetSpec:
+def _given(preset: DatasetSpec, name: str, text: str) -> dict:
     given = {}
     for part in text.split(","):
         key, _, value = part.partition("=")
         key = key.strip()
-        if key not in _GAUSSIAN:
-            raise unknown("option of gaussian", key, _GAUSSIAN)
+        if key not in preset.options:
+            raise unknown(f"option of {preset.name}", key, preset.options)
         if key in given:
             raise InputError(f"{name!r} gives {key} twice")
-        kind = type(_GAUSSIAN[key])
+        kind = type(preset.options[key])
         try:
             given[key] = kind(value)
         except ValueError:
             raise InputError(f"{name!r}: {key} must be {'a whole number' if kind is int else 'a number'}, not {value!r}") from None
-    options = {**_GAUSSIAN, **given}
-    classes, dim, separation = options["classes"], options["dim"], options["separation"]
-    if classes < 2:
-        raise InputError(f"{name!r}: classes must be at least 2")
+    return given
+
+
+def _gaussian(name: str, classes: int, dim: int, separation: float) -> dict:
     if dim < classes - 1:
         raise InputError(f"{name!r}: {classes} equidistant means need dim of at least {classes - 1}, not {dim}")
     if not (math.isfinite(separation) and separation > 0):
         raise InputError(f"{name!r}: separation must be a positive number")
-    return replace(
-        preset,
-        name="gaussian:" + ",".join(f"{k}={v}" for k, v in options.items()),  # one name for one definition
-        num_classes=classes,
-        image_shape=(1, 1, dim),
-        train_size=500 * classes,
-        test_size=500 * classes,
-        options=MappingProxyType(options),
-    )
+    return {"image_shape": (1, 1, dim), "train_size": 500 * classes, "test_size": 500 * classes}
+
+
+def _glyphs(name: str, classes: int) -> dict:
+    if classes > MOST_GLYPHS:
+        raise InputError(f"{name!r}: there are {MOST_GLYPHS} classes at most")
+    return {"train_size": 100 * classes, "test_size": 100 * classes}

@@ -12,6 +12,8 @@ from scipy.optimize import minimize
 from scipy.special import expit, logsumexp, softmax
 
 from ncbook.errors import InputError
+from ncbook.seeds import child_generator
+from ncbook.theory.codes import spherical_code
 from ncbook.theory.geometry import check_sizes
 
 NUDGE = 0.01
@@ -65,3 +67,20 @@ def minimise(
         free = flat.reshape(2, classes, dimension)
         free /= np.linalg.norm(free, axis=2, keepdims=True)
         yield scale, float(np.exp(log_loss(free[0], free[1], scale)[0])), free[0].copy(), free[1].copy()
+
+
+def softmax_code(dimension: int, classes: int, *, scales: tuple[float, ...] = (7.0, 100.0, 1000.0)) -> np.ndarray:
+    """Unit weights (C, d) with the largest least distance of each to the others' hull that we know how to find: a softmax code (Jiang et al.
+    2023).
+
+    Where a spherical code is known in closed form it is that one; beyond, the weights of `minimise` at the last of rising scales, from one
+    start of a fixed seed: in 62 classes and 10 dimensions three starts agree to .2%.
+
+    >>> from ncbook.theory.geometry import one_vs_rest
+    >>> [round(float(one_vs_rest(softmax_code(3, classes)).min()), 3) for classes in (4, 6, 12)]  # simplex, orthoplex, icosahedron
+    [1.333, 1.0, 0.553]
+    """
+    if dimension == 2 or classes <= 2 * dimension:
+        return spherical_code(dimension, classes)
+    *_, (_, _, weights, _) = minimise(dimension, classes, list(scales), generator=child_generator(0, "softmax code"))
+    return weights

@@ -15,6 +15,7 @@ INTERACTIVE = {  # pages with charts, and how many
     "chapters/symmetric_generalization.html": 2,
     "chapters/rank_robustness.html": 1,
     "chapters/wide_networks.html": 1,
+    "chapters/many_classes.html": 1,
     "chapters/unconstrained_features.html": 1,
     "chapters/low_rank_bias.html": 2,
     "chapters/shallow_convergence.html": 1,

@@ -1,0 +1,115 @@
+"""More classes than dimensions: softmax codes, temperature, and class means as classifier (Jiang et al. 2023)."""
+
+from functools import cache, partial
+
+import pandas as pd
+import torch
+from torch import nn
+
+from ncbook.metrics.collapse import variance_ratio
+from ncbook.metrics.error import error_rate
+from ncbook.metrics.moments import ClassMoments
+from ncbook.models.spherical import spherical
+from ncbook.runs.grid import expand
+from ncbook.seeds import child_generator
+from ncbook.theory.geometry import best_known, largest_cosine, one_vs_rest
+from ncbook.theory.unconstrained import minimise, softmax_code
+from ncbook.training.evaluate import extract
+from ncbook.training.loop import measurement_epochs
+from ncbook.training.recipe import Recipe, takes_recipe
+
+CLASSIFIERS = ("learned", "class means", "random")
+
+
+def free(*, dimension: int, classes: int, scales: list[float], starts: int, seed: int, device: str = "cpu") -> pd.DataFrame:
+    """Features and classifier without a network, on the sphere: one row a scale, of the start whose loss is the least there."""
+    generator = child_generator(seed, "starts")
+    rows = []
+    for start in range(starts):
+        for scale, loss, weights, features in minimise(dimension, classes, scales, generator=generator):
+            rows.append(
+                {
+                    "scale": scale,
+                    "start": start,
+                    "loss": loss,
+                    "one_vs_rest": one_vs_rest(weights).min(),
+                    "largest_cosine": largest_cosine(weights),
+                    "best_known": best_known(dimension, classes),
+                    "off_weights": 1 - (weights * features).sum(axis=1).mean(),
+                }
+            )
+    table = pd.DataFrame(rows)
+    return table.loc[table.groupby("scale")["loss"].idxmin()].reset_index(drop=True)
+
+
+@takes_recipe
+def network(recipe: Recipe, *, dimension: int, scale: float, classifier: str, seed: int, device: str = "cpu") -> pd.DataFrame:
+    """One network whose features and classifier rows are unit vectors: one row a measured epoch.
+
+    The classifier is learned, or made of the class means of the features at the start of each epoch, or stays as it was drawn.
+    """
+    data = recipe.data(seed, device)
+    net = recipe.network(data, seed, partial(spherical, dimension=dimension, scale=scale))
+    rows = net.classifier.parametrizations.weight.original
+    rows.requires_grad_(classifier == "learned")
+    shown, table = measurement_epochs(recipe.epochs, recipe.measurements), []
+    follow = classifier == "class means"
+    for state in recipe.train(net, data, seed, measure_at=list(range(recipe.epochs + 1)) if follow else shown):
+        features = extract(net, data.train)
+        moments = ClassMoments.from_features(features, data.train.labels, num_classes=data.num_classes)
+        means = nn.functional.normalize(moments.mean, dim=1)  # (C, d), float64
+        if follow and state.epoch < recipe.epochs:
+            with torch.no_grad():
+                rows.copy_(means)
+        if state.epoch not in shown:
+            continue
+        weights = nn.functional.normalize(net.classifier.weight.detach().double(), dim=1)
+        new = extract(net, data.test)
+        table.append(
+            {
+                "epoch": state.epoch,
+                "loss_now": state.loss,
+                "train_error": state.train_error,
+                "variance_ratio": float(variance_ratio(moments)),
+                "one_vs_rest": one_vs_rest(weights.cpu().numpy()).min(),
+                "one_vs_rest_of_means": one_vs_rest(means.cpu().numpy()).min(),
+                "one_vs_rest_of_code": _code(dimension, data.num_classes),
+                "off_weights": float(1 - (weights * means).sum(dim=1).mean()),
+                "accuracy": 1 - float(error_rate(new.double() @ weights.T, data.test.labels)),
+                "accuracy_of_nearest_mean": 1 - float(error_rate(new.double() @ means.T, data.test.labels)),
+            }
+        )
+    return pd.DataFrame(table)
+
+
+@cache
+def _code(dimension: int, classes: int) -> float:
+    return float(one_vs_rest(softmax_code(dimension, classes)).min())
+
+
+def codes_grid(**parameters) -> list[dict]:
+    """Small codes, each from several starts."""
+    sizes = [{"dimension": d, "classes": c} for d, c in parameters["sizes"]]
+    return expand(free, parameters, over=[sizes])
+
+
+def large_grid(**parameters) -> list[dict]:
+    """The networks' number of classes and dimensions, and the published ones, from one start each."""
+    sizes = [{"dimension": d, "classes": c} for d, c in parameters["large_sizes"]]
+    return expand(free, parameters, over=[sizes], scales=parameters["large_scales"], starts=1)
+
+
+def networks_grid(**parameters) -> list[dict]:
+    """Data set × (scales with a learned classifier, the other classifiers at the judged scale, more dimensions at two scales) × seed."""
+    judged, few, many = parameters["judged_scale"], parameters["dimension"], parameters["dimension_beside"]
+    arms = [{"dimension": few, "scale": scale, "classifier": "learned"} for scale in parameters["network_scales"]]
+    arms += [{"dimension": few, "scale": judged, "classifier": name} for name in CLASSIFIERS[1:]]
+    arms += [{"dimension": many, "scale": scale, "classifier": "learned"} for scale in (min(parameters["network_scales"]), judged)]
+    return expand(network, parameters, over=["dataset", arms])
+
+
+TABLES = {
+    "codes": (free, codes_grid),
+    "large": (free, large_grid),
+    "networks": (network, networks_grid),
+}
