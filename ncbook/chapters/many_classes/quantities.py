@@ -1,8 +1,8 @@
 """The numbers behind the claims on many classes. Each takes the rows of one seed in one setting.
 
-The scale is one over the temperature. On networks the quantities are of the last epoch, and undefined (nan) unless every network compared ends
-with at most one in a hundred training images wrong. The *judged* scale is 7, the published one; 1 is the largest temperature, and the largest
-scale is too large.
+The scale is one over the temperature. On networks the quantities are of the last epoch, and undefined (nan) unless every network compared
+ends with at most one in a hundred training images wrong. The *judged* scale is 7, the published one; the smallest and the largest are the
+controls.
 """
 
 import pandas as pd
