@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -49,12 +49,17 @@ def draw(classes: int, *, per_class: int, seed: int, split: str) -> tuple[Tensor
 
     Each class has a stream of its own, read in blocks of 64, so the first n images of a class are the same however many are asked for.
     """
+    return _drawn(classes, per_class, seed, split).clone(), torch.arange(classes).repeat(per_class)
+
+
+@lru_cache(maxsize=16)  # the networks of a seed that differ in something else share their images
+def _drawn(classes: int, per_class: int, seed: int, split: str) -> Tensor:
     images = []
     for character in characters()[:classes]:
         generator = child_generator(seed, f"data/glyphs/{split}/{character}")
         numbers = torch.cat([torch.rand(64, 7, generator=generator, dtype=torch.float64) for _ in range(math.ceil(per_class / 64))])
         images.append(np.stack([_image(character, row) for row in numbers[:per_class].numpy()]))
-    return torch.from_numpy(np.stack(images, axis=1).reshape(-1, 1, SIDE, SIDE)), torch.arange(classes).repeat(per_class)
+    return torch.from_numpy(np.stack(images, axis=1).reshape(-1, 1, SIDE, SIDE))
 
 
 def names(classes: int) -> tuple[str, ...]:

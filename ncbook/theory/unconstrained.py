@@ -39,12 +39,13 @@ def log_loss(weights: np.ndarray, features: np.ndarray, scale: float) -> tuple[f
 
 
 def minimise(
-    dimension: int, classes: int, scales: list[float], *, generator: torch.Generator
+    dimension: int, classes: int, scales: list[float], *, generator: torch.Generator, tolerances: tuple[float, float] = (1e-15, 1e-10)
 ) -> Iterator[tuple[float, float, np.ndarray, np.ndarray]]:
     """Minima from one random start: scale, mean cross-entropy, unit weights (C, d) and unit features (C, d), for rising scales.
 
     Each scale goes on from the minimum before it, as norms grow in training, nudged by one part in a hundred: a symmetric minimum can be a
-    saddle at the next scale, and a method without noise would stay on it. L-BFGS on the directions of free vectors.
+    saddle at the next scale, and a method without noise would stay on it. L-BFGS on the directions of free vectors, until a step lowers the
+    loss, or its largest slope is, by less than the `tolerances` (relative, absolute).
     """
     check_sizes(dimension, classes)
     if not scales or min(scales) <= 0 or sorted(scales) != list(scales):
@@ -61,7 +62,7 @@ def minimise(
         return value / scale, gradient.ravel() / scale
 
     for scale in scales:
-        options = {"maxiter": 5000, "maxfun": 20000, "ftol": 1e-15, "gtol": 1e-10}
+        options = {"maxiter": 5000, "maxfun": 20000, "ftol": tolerances[0], "gtol": tolerances[1]}
         free = free + NUDGE * torch.randn(free.shape, generator=generator, dtype=torch.float64).numpy()
         flat = minimize(objective, free.ravel(), args=(scale,), jac=True, method="L-BFGS-B", options=options).x
         free = flat.reshape(2, classes, dimension)

@@ -21,12 +21,19 @@ from ncbook.training.recipe import Recipe, takes_recipe
 CLASSIFIERS = ("learned", "class means", "random")
 
 
-def free(*, dimension: int, classes: int, scales: list[float], starts: int, seed: int, device: str = "cpu") -> pd.DataFrame:
-    """Features and classifier without a network, on the sphere: one row a scale, of the start whose loss is the least there."""
+def free(
+    *, dimension: int, classes: int, scales: list[float], starts: int, tolerance: float, seed: int, device: str = "cpu"
+) -> pd.DataFrame:
+    """Features and classifier without a network, on the sphere: one row a scale, of the start whose loss is the least there.
+
+    A search stops where a step lowers the loss by less than the share `tolerance`.
+    """
     generator = child_generator(seed, "starts")
     rows = []
     for start in range(starts):
-        for scale, loss, weights, features in minimise(dimension, classes, scales, generator=generator):
+        for scale, loss, weights, features in minimise(
+            dimension, classes, scales, generator=generator, tolerances=(tolerance, 1e5 * tolerance)
+        ):
             rows.append(
                 {
                     "scale": scale,
@@ -90,13 +97,13 @@ def _code(dimension: int, classes: int) -> float:
 def codes_grid(**parameters) -> list[dict]:
     """Small codes, each from several starts."""
     sizes = [{"dimension": d, "classes": c} for d, c in parameters["sizes"]]
-    return expand(free, parameters, over=[sizes])
+    return expand(free, parameters, over=[sizes], tolerance=1e-15)
 
 
 def large_grid(**parameters) -> list[dict]:
-    """The networks' number of classes and dimensions, and the published ones, from one start each."""
-    sizes = [{"dimension": d, "classes": c} for d, c in parameters["large_sizes"]]
-    return expand(free, parameters, over=[sizes], scales=parameters["large_scales"], starts=1)
+    """Searches for codes of many classes, from one start each: the networks' number, searched to the end and not, and the published one."""
+    searches = [{"dimension": d, "classes": c, "tolerance": t} for d, c, t in parameters["large_searches"]]
+    return expand(free, parameters, over=[searches], scales=parameters["large_scales"], starts=1)
 
 
 def networks_grid(**parameters) -> list[dict]:

@@ -22,10 +22,14 @@ def code_over_known_hot(rows: pd.DataFrame) -> float:
     return _over_known(rows, rows["scale"].min())
 
 
-def free_hot_over_cold(rows: pd.DataFrame) -> float:
-    """One-vs-rest distance of the free weights at the smallest scale over that at the largest; the smallest over sizes."""
-    by = rows.pivot(index=["dimension", "classes"], columns="scale", values="one_vs_rest")
-    return float((by[by.columns.min()] / by[by.columns.max()]).min())
+def free_hot(rows: pd.DataFrame) -> float:
+    """One-vs-rest distance of the free weights at the smallest scale over the largest found at any, searched to the end."""
+    return _hot(rows, rows["tolerance"].min())
+
+
+def free_hot_stopped(rows: pd.DataFrame) -> float:
+    """The same where the search stops early."""
+    return _hot(rows, rows["tolerance"].max())
 
 
 def collapse(rows: pd.DataFrame) -> float:
@@ -81,6 +85,12 @@ def random_gain(rows: pd.DataFrame) -> float:
 def _over_known(rows: pd.DataFrame, scale: float) -> float:
     there = rows[rows["scale"] == scale]
     return float((there["one_vs_rest"] / (1 - there["best_known"])).min())
+
+
+def _hot(rows: pd.DataFrame, tolerance: float) -> float:
+    of_size = rows[rows["classes"] == rows["classes"].min()]
+    hot = of_size[(of_size["scale"] == of_size["scale"].min()) & (of_size["tolerance"] == tolerance)]
+    return float(hot["one_vs_rest"].iloc[0] / of_size["one_vs_rest"].max()) if len(hot) == 1 else NAN
 
 
 def _code(rows: pd.DataFrame, scale: float) -> float:
