@@ -21,18 +21,16 @@ from ncbook.training.recipe import Recipe, takes_recipe
 CLASSIFIERS = ("learned", "class means", "random")
 
 
-def free(
-    *, dimension: int, classes: int, scales: list[float], starts: int, tolerance: float, seed: int, device: str = "cpu"
-) -> pd.DataFrame:
+def free(*, dimension: int, classes: int, scales: list[float], starts: int, digits: int, seed: int, device: str = "cpu") -> pd.DataFrame:
     """Features and classifier without a network, on the sphere: one row a scale, of the start whose loss is the least there.
 
-    A search stops where a step lowers the loss by less than the share `tolerance`.
+    A search stops where a step changes no more than the loss's decimals beyond so many `digits`.
     """
     generator = child_generator(seed, "starts")
     rows = []
     for start in range(starts):
         for scale, loss, weights, features in minimise(
-            dimension, classes, scales, generator=generator, tolerances=(tolerance, 1e5 * tolerance)
+            dimension, classes, scales, generator=generator, tolerances=(10.0**-digits, 10.0 ** (5 - digits))
         ):
             rows.append(
                 {
@@ -97,12 +95,12 @@ def _code(dimension: int, classes: int) -> float:
 def codes_grid(**parameters) -> list[dict]:
     """Small codes, each from several starts."""
     sizes = [{"dimension": d, "classes": c} for d, c in parameters["sizes"]]
-    return expand(free, parameters, over=[sizes], tolerance=1e-15)
+    return expand(free, parameters, over=[sizes], digits=15)
 
 
 def large_grid(**parameters) -> list[dict]:
     """Searches for codes of many classes, from one start each: the networks' number, searched to the end and not, and the published one."""
-    searches = [{"dimension": d, "classes": c, "tolerance": t} for d, c, t in parameters["large_searches"]]
+    searches = [{"dimension": d, "classes": c, "digits": n} for d, c, n in parameters["large_searches"]]
     return expand(free, parameters, over=[searches], scales=parameters["large_scales"], starts=1)
 
 

@@ -24,12 +24,12 @@ def code_over_known_hot(rows: pd.DataFrame) -> float:
 
 def free_hot(rows: pd.DataFrame) -> float:
     """One-vs-rest distance of the free weights at the smallest scale over the largest found at any, searched to the end."""
-    return _hot(rows, rows["tolerance"].min())
+    return _hot(rows, rows["digits"].max())
 
 
 def free_hot_stopped(rows: pd.DataFrame) -> float:
     """The same where the search stops early."""
-    return _hot(rows, rows["tolerance"].max())
+    return _hot(rows, rows["digits"].min())
 
 
 def collapse(rows: pd.DataFrame) -> float:
@@ -87,9 +87,9 @@ def _over_known(rows: pd.DataFrame, scale: float) -> float:
     return float((there["one_vs_rest"] / (1 - there["best_known"])).min())
 
 
-def _hot(rows: pd.DataFrame, tolerance: float) -> float:
+def _hot(rows: pd.DataFrame, digits: int) -> float:
     of_size = rows[rows["classes"] == rows["classes"].min()]
-    hot = of_size[(of_size["scale"] == of_size["scale"].min()) & (of_size["tolerance"] == tolerance)]
+    hot = of_size[(of_size["scale"] == of_size["scale"].min()) & (of_size["digits"] == digits)]
     return float(hot["one_vs_rest"].iloc[0] / of_size["one_vs_rest"].max()) if len(hot) == 1 else NAN
 
 
