@@ -30,7 +30,7 @@ def free(*, dimension: int, classes: int, scales: list[float], starts: int, digi
     rows = []
     for start in range(starts):
         for scale, loss, weights, features in minimise(
-            dimension, classes, scales, generator=generator, tolerances=(10.0**-digits, 10.0 ** (5 - digits))
+            dimension, classes, scales, generator=generator, tolerances=(10.0**-digits, 10.0 ** -round(2 * digits / 3))
         ):
             rows.append(
                 {
