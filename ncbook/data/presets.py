@@ -262,7 +262,7 @@ def spec(name: str | DatasetSpec) -> DatasetSpec:
         name=f"{base}:" + ",".join(f"{k}={v}" for k, v in options.items()),  # one name for one definition
         num_classes=options["classes"],
         options=MappingProxyType(options),
-        **{"gaussian": _gaussian, "glyphs": _glyphs}[base](name, **options),
+        **_fields(name, **options),
     )
 
 
@@ -283,15 +283,14 @@ def _given(preset: DatasetSpec, name: str, text: str) -> dict:
     return given
 
 
-def _gaussian(name: str, classes: int, dim: int, separation: float) -> dict:
+def _fields(name: str, classes: int, dim: int | None = None, separation: float | None = None) -> dict:
+    """What follows from the options, which only a set of vectors has beside its classes; an `InputError` where they cannot be."""
+    if dim is None or separation is None:
+        if classes > MOST_GLYPHS:
+            raise InputError(f"{name!r}: there are {MOST_GLYPHS} classes at most")
+        return {"train_size": 100 * classes, "test_size": 100 * classes}
     if dim < classes - 1:
         raise InputError(f"{name!r}: {classes} equidistant means need dim of at least {classes - 1}, not {dim}")
     if not (math.isfinite(separation) and separation > 0):
         raise InputError(f"{name!r}: separation must be a positive number")
     return {"image_shape": (1, 1, dim), "train_size": 500 * classes, "test_size": 500 * classes}
-
-
-def _glyphs(name: str, classes: int) -> dict:
-    if classes > MOST_GLYPHS:
-        raise InputError(f"{name!r}: there are {MOST_GLYPHS} classes at most")
-    return {"train_size": 100 * classes, "test_size": 100 * classes}
