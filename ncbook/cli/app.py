@@ -299,13 +299,15 @@ def _settings(device: str, jobs: int | None, executor: str | None = None) -> Non
 
 
 def _alone():
-    """One build a checkout: a second one waits for the first, and says so. Records that a killed command was replacing are put back."""
+    """One build a checkout: a second one waits for the first, and says so. Records that a killed command was replacing are put back,
+    and runs that it was writing go."""
     from contextlib import contextmanager
 
     from filelock import FileLock, Timeout
 
     from ncbook import durable
     from ncbook.paths import results, runs, writable
+    from ncbook.runs import store
 
     @contextmanager
     def waiting():
@@ -318,6 +320,7 @@ def _alone():
         try:
             for profile in results().glob("*/"):
                 durable.recover(profile)
+            store.clear()
             yield
         finally:
             lock.release()

@@ -7,6 +7,8 @@ A run is there completely or not at all: it is written aside and renamed, and re
 import hashlib
 import io
 import json
+import os
+import platform
 import shutil
 from pathlib import Path
 from uuid import uuid4
@@ -84,7 +86,7 @@ def _same(first, second) -> bool:
 def write(experiment: str, key: str, text: str, info: dict) -> None:
     """Keep a finished run: its table as `to_csv` wrote it. Two processes that finish the same run keep one of the two, whole."""
     target, info = folder(experiment, key), {**info, "experiment": experiment, "key": key}
-    aside = target.with_name(f".{key}-{uuid4().hex[:8]}")
+    aside = target.with_name(f".{key}-{_this_machine()}-{os.getpid()}-{uuid4().hex[:8]}")
     aside.mkdir(parents=True)
     try:
         durable.write(aside / "table.csv", text.encode())
@@ -97,6 +99,30 @@ def write(experiment: str, key: str, text: str, info: dict) -> None:
                 aside.rename(target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def clear() -> None:
+    """Remove what processes of this machine were writing when they were killed; that of others may be in the making."""
+    for aside in runs().glob("*/.*-*-*-*"):
+        *_, machine, process, _ = aside.name.split("-")
+        if machine == _this_machine() and process.isdecimal() and not _lives(int(process)):
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _this_machine() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+
+
+def _lives(process: int) -> bool:
+    if os.name == "nt":
+        return True  # there, to ask is to kill
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # another user's
+    return True
 
 
 def merge(source: Path) -> tuple[int, int, list[Path]]:

@@ -125,7 +125,7 @@ def descend(
     weight, head = networks.weight.clone(), networks.head[:, :, None].clone()  # (B, m, d), (B, m, 1)
     labels = labels[:, :, None]
     gates = networks.gates(inputs) if linearised else None
-    reached, loss, ends = torch.zeros(len(head), dtype=torch.int64), torch.zeros(len(head), dtype=torch.float64), networks
+    reached, loss = (torch.zeros(len(head), dtype=kind, device=inputs.device) for kind in (torch.int64, torch.float64))
     ends = Networks(weight.clone(), head[:, :, 0].clone())
     going = torch.arange(len(head), device=inputs.device)
     for step in range(steps + 1):

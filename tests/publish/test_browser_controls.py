@@ -122,7 +122,7 @@ def test_every_control_changes_its_chart_by_keyboard_and_by_mouse(site, page, ad
     for number in range(count):
         box = f"document.querySelectorAll('.nc-explore')[{number}]"
         names = page.run(f"[...new Set([...{box}.querySelectorAll('input, select')].map((control) => control.name))]")
-        assert len(names) >= 2
+        assert names
         for name in names:
             control = f"{box}.querySelector('[name=\"{name}\"]')"
             kind, before = page.run(f"{control}.type"), page.run(drawn(number))

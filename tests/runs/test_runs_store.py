@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -156,6 +158,17 @@ def test_a_write_cut_off_by_the_power_leaves_nothing_that_is_read(home):
     assert store.read("toy", "k3") is None
     store.write("toy", "k3", store.to_csv(TABLE), INFO)
     assert store.read("toy", "k3") is not None
+
+
+def test_what_killed_processes_of_this_machine_were_writing_is_cleared(home):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    here, folder = store._this_machine(), home / "data" / "runs" / "toy"
+    names = {f".k-{here}-{ended.pid}-0123abcd": False, f".k-{here}-{os.getpid()}-0123abcd": True, f".k-elsewh-{ended.pid}-0123abcd": True}
+    for name in names:
+        (folder / name).mkdir(parents=True)
+    store.clear()
+    assert {name: (folder / name).is_dir() for name in names} == names
 
 
 def test_run_json_is_json_that_people_can_read(entry):
