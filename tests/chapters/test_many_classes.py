@@ -123,7 +123,7 @@ def test_grids():
     runs = {name: grid(**parameters("many_classes")) for name, (_, grid) in chapter.TABLES.items()}
     arms = [(r["dimension"], r["scale"], r["classifier"]) for r in runs["networks"] if r["seed"] == runs["networks"][0]["seed"]]
     assert (10, 7, "class means") in arms and (10, 7, "random") in arms and (62, 1, "learned") in arms
-    assert len(set(arms)) == len(arms) == 8
+    assert len(set(arms)) == len(arms) == 9
     assert {r["starts"] for r in runs["large"]} == {1} and {r["digits"] for r in runs["codes"]} == {15}
 
 
@@ -133,6 +133,8 @@ def test_the_classifier_is_learned_follows_the_means_or_stays():
     start, stays, follows, learns = (tables[n].one_vs_rest for n in ("random", "random", "class means", "learned"))
     assert stays.iloc[-1] == start.iloc[0] == learns.iloc[0]
     assert learns.iloc[-1] != stays.iloc[-1] and follows.iloc[-1] != stays.iloc[-1]
+    good = tables["softmax code"]
+    assert (good.one_vs_rest - good.one_vs_rest_of_code).abs().max() < 1e-5 and good.off_weights.iloc[0] != stays.iloc[0]
     assert tables["learned"].equals(chapter.network(**of["learned"]))
     assert (tables["learned"].one_vs_rest_of_code == tables["random"].one_vs_rest_of_code.iloc[0]).all()
 

@@ -43,9 +43,18 @@ def test_shares_are_of_one_arm_each():
 
 
 def test_movement_is_of_those_that_fit():
-    rows = pd.concat([arm([1, 1, 0], moved=[1.0, 2.0, 9.0]), arm([1, 1], per_sample=20, moved=[0.4, 0.6])])
-    assert q.movement(rows) == 1.5 and q.movement_wide(rows) == 0.5
-    assert math.isnan(q.movement(arm([1, 0], moved=2.0)))
+    both = {"second_rate": 0.1, "moved": 9.0}
+    ends = pd.concat(
+        [
+            arm([1, 1, 0], kernel_moved=[1.0, 2.0, 9.0], **both),
+            arm([1, 1], kernel_moved=[4.0, 4.0], **both | {"second_rate": 0.5}),
+            arm([1, 1], kernel_moved=[0.4, 0.6], per_sample=20, **both),
+            arm([1, 1], kernel_moved=0.1),
+        ]
+    )
+    assert q.kernel_change(ends) == 1.5 and q.kernel_change_wide(ends) == 0.5
+    assert math.isnan(q.kernel_change(arm([1, 0], kernel_moved=2.0, **both))) and math.isnan(q.kernel_change(arm([1], kernel_moved=2.0)))
+    rows = arm([1, 1, 0], moved=[1.0, 2.0, 9.0])
     labels = pd.concat([rows, arm([1, 0, 1], labels="teacher", moved=[0.5, 9, 1.0]), arm([1], labels="shuffled", moved=1.8)])
     assert q.structure_saves(labels) == pytest.approx(0.5) and q.shuffling_saves(labels) == pytest.approx(1.2)
     assert math.isnan(q.structure_saves(rows))

@@ -2,6 +2,7 @@
 
 from functools import cache, partial
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -18,7 +19,7 @@ from ncbook.training.evaluate import extract
 from ncbook.training.loop import measurement_epochs
 from ncbook.training.recipe import Recipe, takes_recipe
 
-CLASSIFIERS = ("learned", "class means", "random")
+CLASSIFIERS = ("learned", "class means", "random", "softmax code")
 
 
 def free(*, dimension: int, classes: int, scales: list[float], starts: int, digits: int, seed: int, device: str = "cpu") -> pd.DataFrame:
@@ -51,12 +52,18 @@ def free(*, dimension: int, classes: int, scales: list[float], starts: int, digi
 def network(recipe: Recipe, *, dimension: int, scale: float, classifier: str, seed: int, device: str = "cpu") -> pd.DataFrame:
     """One network whose features and classifier rows are unit vectors: one row a measured epoch.
 
-    The classifier is learned, or made of the class means of the features at the start of each epoch, or stays as it was drawn.
+    The classifier is learned, or made of the class means of the features at the start of each epoch, or stays: as it was drawn, or as a
+    softmax code whose vectors go to classes at random.
     """
     data = recipe.data(seed, device)
     net = recipe.network(data, seed, partial(spherical, dimension=dimension, scale=scale))
     rows = net.classifier.parametrizations.weight.original
     rows.requires_grad_(classifier == "learned")
+    code = _code(dimension, data.num_classes)
+    if classifier == "softmax code":
+        order = torch.randperm(data.num_classes, generator=child_generator(seed, "order"))
+        with torch.no_grad():
+            rows.copy_(torch.from_numpy(code)[order])
     shown, table = measurement_epochs(recipe.epochs, recipe.measurements), []
     follow = classifier == "class means"
     for state in recipe.train(net, data, seed, measure_at=list(range(recipe.epochs + 1)) if follow else shown):
@@ -78,7 +85,7 @@ def network(recipe: Recipe, *, dimension: int, scale: float, classifier: str, se
                 "variance_ratio": float(variance_ratio(moments)),
                 "one_vs_rest": one_vs_rest(weights.cpu().numpy()).min(),
                 "one_vs_rest_of_means": one_vs_rest(means.cpu().numpy()).min(),
-                "one_vs_rest_of_code": _code(dimension, data.num_classes),
+                "one_vs_rest_of_code": one_vs_rest(code).min(),
                 "off_weights": float(1 - (weights * means).sum(dim=1).mean()),
                 "accuracy": 1 - float(error_rate(new.double() @ weights.T, data.test.labels)),
                 "accuracy_of_nearest_mean": 1 - float(error_rate(new.double() @ means.T, data.test.labels)),
@@ -88,8 +95,8 @@ def network(recipe: Recipe, *, dimension: int, scale: float, classifier: str, se
 
 
 @cache
-def _code(dimension: int, classes: int) -> float:
-    return float(one_vs_rest(softmax_code(dimension, classes)).min())
+def _code(dimension: int, classes: int) -> np.ndarray:
+    return softmax_code(dimension, classes)
 
 
 def codes_grid(**parameters) -> list[dict]:

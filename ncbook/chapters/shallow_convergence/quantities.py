@@ -55,14 +55,15 @@ def share_fitted_linearised_fewest(rows: pd.DataFrame) -> float:
     return _share(_of(rows, FEWEST, **PLAIN | {"linearised": True}))
 
 
-def movement(rows: pd.DataFrame) -> float:
-    """Distance of the first layer's weights from where they began over their first norm, mean over the starts with `FEW` that fit."""
-    return _moved(_of(rows, FEW, **PLAIN))
+def kernel_change(rows: pd.DataFrame) -> float:
+    """Change of the tangent kernel over its first norm, both layers trained, mean over the starts with `FEW` that fit random labels; the
+    smallest over the second layer's rates."""
+    return _change(rows, FEW)
 
 
-def movement_wide(rows: pd.DataFrame) -> float:
+def kernel_change_wide(rows: pd.DataFrame) -> float:
     """The same with the most parameters on record."""
-    return _moved(_of(rows, _per_sample(rows).max(), **PLAIN))
+    return _change(rows, _per_sample(rows).max())
 
 
 def structure_saves(rows: pd.DataFrame) -> float:
@@ -121,8 +122,14 @@ def _share(rows: pd.DataFrame) -> float:
     return float(_fits(rows).mean()) if len(rows) else NAN
 
 
-def _moved(rows: pd.DataFrame) -> float:
-    fitted = rows.loc[_fits(rows), "moved"]
+def _change(rows: pd.DataFrame, per_sample: float) -> float:
+    both = _of(rows, per_sample, labels="random", linearised=False)
+    both = both[both["second_rate"] > 0]
+    return min((_moved(part, "kernel_moved") for _, part in both.groupby("second_rate")), default=NAN)
+
+
+def _moved(rows: pd.DataFrame, column: str = "moved") -> float:
+    fitted = rows.loc[_fits(rows), column]
     return float(fitted.mean()) if len(rows) and len(fitted) > len(rows) / 2 else NAN
 
 
