@@ -25,6 +25,7 @@ STILL = [
     "ledger.html",
     "trust.html",
     "metrics.html",
+    "glossary.html",
     "chapters/watching_collapse.html",
     "chapters/nonconservative_generalization.html",
 ]
