@@ -28,6 +28,9 @@ def pages(requested: Sequence[Chapter]) -> dict[str, str]:
     return {"trust": "\n".join(rows) + "\n\n## Last verification\n\n" + last_verification(requested) + "\n"}
 
 
+NAMED = 3  # chapters in a sentence; more are counted
+
+
 def last_verification(requested: Sequence[Chapter]) -> str:
     """What the last `make verify` of the profiles shown found, in Markdown."""
     verified = [text for profile in dict.fromkeys(chapter.profile for chapter in requested) if (text := _verified(profile))]
@@ -75,5 +78,6 @@ def _told(profile: str, report: dict) -> str:
     listed = ", ".join(f"{count} {markdown(verdict)}" for verdict, count in sorted(counts.items()))
     at = "" if report["commit"] == "unknown" else f", at commit {code(report['commit'][:10])}"
     at += " with uncommitted changes" * (report["dirty"] and bool(at))
-    since = f" **Of an older record, or of older code: {', '.join(map(code, older))}.**" if older else ""
+    named = ", ".join(map(code, older)) if len(older) <= NAMED else f"{len(older)} chapters"
+    since = f" **Of an older record, or of older code: {named}.**" if older else ""
     return f"{code(profile)}, {markdown(report['when'])}{at}: {len(report['tables'])} tables, {listed}.{since}"
