@@ -10,6 +10,8 @@ from ncbook.publish.execute import Chapter
 from ncbook.runs.code import PACKAGE, module_code
 from ncbook.runs.digest import digest
 
+NAMED = 3  # chapters in a sentence; more are counted
+
 
 def pages(requested: Sequence[Chapter]) -> dict[str, str]:
     """The generated Markdown by name: ``trust``, one line a chapter."""
@@ -26,9 +28,6 @@ def pages(requested: Sequence[Chapter]) -> dict[str, str]:
             f"| {lines['memory']} | {lines['trained on']}; {lines['versions']} |"
         )
     return {"trust": "\n".join(rows) + "\n\n## Last verification\n\n" + last_verification(requested) + "\n"}
-
-
-NAMED = 3  # chapters in a sentence; more are counted
 
 
 def last_verification(requested: Sequence[Chapter]) -> str:
