@@ -3,28 +3,20 @@
 import numpy as np
 import pandas as pd
 import pytest
+import surrogates
 
 from ncbook.chapters import claims
 from ncbook.chapters.low_rank_bias.quantities import RANK
-from ncbook.claims import rule
 from ncbook.publish.parameters import parameters
 
 QUICK = parameters("low_rank_bias")
-SEEDS, VALUES, TRIALS = QUICK["seeds"], 200, 4000
+SEEDS, VALUES = QUICK["seeds"], 200
 STARTS, BESIDE, SEARCHED = QUICK["starts"], QUICK["starts_beside"], QUICK["search_starts"]
 CLAIMS = {claim.id: claim for claim in claims("low_rank_bias")}
 
 
 def rates(name: str, surrogate) -> tuple[float, float]:
-    """How often a claim is supported, and how often contradicted, on tables ``surrogate(random)`` of one seed each."""
-    claim, random = CLAIMS[name], np.random.default_rng(0)
-    values = np.array([claim.compute(surrogate(random)) for _ in range(VALUES)])
-    values = values[np.isfinite(values)]  # a seed whose quantity is undefined leaves the claim unmeasured, which is neither
-    x = rule.SCALES[claim.scale][0](random.choice(values, (TRIALS, SEEDS)))
-    mark = float(rule.SCALES[claim.scale][0](claim.threshold))
-    p_for, p_against = rule.p_values(x, test=claim.test, mark=mark, margin=claim.margin)
-    holds, fails = rule.outcome(p_for[:, None], p_against[:, None], "all")
-    return float(holds.mean()), float(fails.mean())
+    return surrogates.rates(CLAIMS[name], surrogate, seeds=SEEDS, values=VALUES)
 
 
 def starts(ratios, **given) -> pd.DataFrame:

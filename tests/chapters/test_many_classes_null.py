@@ -3,24 +3,17 @@
 import numpy as np
 import pandas as pd
 import pytest
+import surrogates
 
 from ncbook.chapters import claims
-from ncbook.claims import rule
 from ncbook.publish.parameters import parameters
 
-SEEDS, VALUES, TRIALS = parameters("many_classes")["seeds"], 300, 4000
+SEEDS, VALUES = parameters("many_classes")["seeds"], 300
 CLAIMS = {claim.id: claim for claim in claims("many_classes")}
 
 
 def rates(name: str, surrogate) -> tuple[float, float]:
-    """How often a claim is supported, and how often contradicted, on tables ``surrogate(random)`` of one seed each."""
-    claim, random = CLAIMS[name], np.random.default_rng(0)
-    forward, _ = rule.SCALES[claim.scale]
-    values = forward(np.array([claim.compute(surrogate(random)) for _ in range(VALUES)]))
-    x = random.choice(values, (TRIALS, SEEDS))
-    p_for, p_against = rule.p_values(x, test=claim.test, mark=float(forward(claim.threshold)), margin=claim.margin)
-    holds, fails = rule.outcome(p_for[:, None], p_against[:, None], "all")
-    return float(holds.mean()), float(fails.mean())
+    return surrogates.rates(CLAIMS[name], surrogate, seeds=SEEDS, values=VALUES)
 
 
 def networks(**given) -> pd.DataFrame:

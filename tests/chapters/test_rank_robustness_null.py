@@ -3,27 +3,20 @@
 import numpy as np
 import pandas as pd
 import pytest
+import surrogates
 
 from ncbook.chapters import claims
 from ncbook.chapters.rank_robustness.quantities import COUNT
-from ncbook.claims import rule
 from ncbook.publish.parameters import parameters
 
-SEEDS, VALUES, TRIALS = 6, 600, 4000
+SEEDS, VALUES = 6, 600
 LEVELS = parameters("rank_robustness")
 NOISES, OTHER = np.array(LEVELS["noises"]), np.array(LEVELS["other_noises"])
 CLAIMS = {claim.id: claim for claim in claims("rank_robustness")}
 
 
 def rates(name: str, surrogate) -> tuple[float, float]:
-    """How often a claim is supported, and how often contradicted, on tables ``surrogate(random)`` of one seed each."""
-    claim, random = CLAIMS[name], np.random.default_rng(0)
-    values = np.array([claim.compute(surrogate(random)) for _ in range(VALUES)])
-    x = rule.SCALES[claim.scale][0](random.choice(values, (TRIALS, SEEDS)))
-    mark = float(rule.SCALES[claim.scale][0](claim.threshold))
-    p_for, p_against = rule.p_values(x, test=claim.test, mark=mark, margin=claim.margin)
-    holds, fails = rule.outcome(p_for[:, None], p_against[:, None], "all")
-    return float(holds.mean()), float(fails.mean())
+    return surrogates.rates(CLAIMS[name], surrogate, seeds=SEEDS, values=VALUES)
 
 
 def made(*, broken=3.3, samples=144, patterns=4, power=3.0, filters=3.0, counts=None, width=0.08) -> pd.DataFrame:

@@ -3,26 +3,19 @@
 import numpy as np
 import pandas as pd
 import pytest
+import surrogates
 
 from ncbook.chapters import claims
-from ncbook.claims import rule
 from ncbook.publish.parameters import parameters
 
 QUICK = parameters("shallow_convergence")
-SEEDS, STARTS, VALUES, TRIALS = QUICK["seeds"], QUICK["starts"], 300, 4000
+SEEDS, STARTS, VALUES = QUICK["seeds"], QUICK["starts"], 300
 CLAIMS = {claim.id: claim for claim in claims("shallow_convergence")}
 FIXED = {"samples": 100, "dimension": 20, "width": 25, "first_rate": 0.3, "second_rate": 0.0, "linearised": False, "until": 1e-3}
 
 
 def rates(name: str, surrogate) -> tuple[float, float]:
-    """How often a claim is supported, and how often contradicted, on tables ``surrogate(random)`` of one seed each."""
-    claim, random = CLAIMS[name], np.random.default_rng(0)
-    values = np.array([claim.compute(surrogate(random)) for _ in range(VALUES)])
-    values = values[np.isfinite(values)]  # a seed whose quantity is undefined leaves the claim unmeasured, which is neither
-    x = random.choice(values, (TRIALS, SEEDS))
-    p_for, p_against = rule.p_values(x, test=claim.test, mark=claim.threshold, margin=claim.margin)
-    holds, fails = rule.outcome(p_for[:, None], p_against[:, None], "all")
-    return float(holds.mean()), float(fails.mean())
+    return surrogates.rates(CLAIMS[name], surrogate, seeds=SEEDS, values=VALUES)
 
 
 def arm(fits, moved=1.0, **given) -> pd.DataFrame:

@@ -3,23 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+import surrogates
 
 from ncbook.chapters import claims
-from ncbook.claims import rule
 
-SEEDS, VALUES, TRIALS = 5, 400, 4000
+SEEDS, VALUES = 5, 400
 CLAIMS = {claim.id: claim for claim in claims("unconstrained_features")}
 
 
 def rates(name: str, surrogate) -> tuple[float, float]:
-    """How often a claim is supported, and how often contradicted, on tables ``surrogate(random)`` of one seed each."""
-    claim, random = CLAIMS[name], np.random.default_rng(0)
-    values = np.array([claim.compute(surrogate(random)) for _ in range(VALUES)])
-    x = rule.SCALES[claim.scale][0](random.choice(values, (TRIALS, SEEDS)))
-    mark = float(rule.SCALES[claim.scale][0](claim.threshold))
-    p_for, p_against = rule.p_values(x, test=claim.test, mark=mark, margin=claim.margin)
-    holds, fails = rule.outcome(p_for[:, None], p_against[:, None], "all")
-    return float(holds.mean()), float(fails.mean())
+    return surrogates.rates(CLAIMS[name], surrogate, seeds=SEEDS, values=VALUES)
 
 
 def frame(ratio):

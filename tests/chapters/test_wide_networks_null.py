@@ -3,28 +3,20 @@
 import numpy as np
 import pandas as pd
 import pytest
+import surrogates
 
 from ncbook.chapters import claims
-from ncbook.claims import rule
 from ncbook.publish.parameters import parameters
 
 QUICK = parameters("wide_networks")
-SEEDS, VALUES, TRIALS = QUICK["seeds"], 300, 4000
+SEEDS, VALUES = QUICK["seeds"], 300
 CLAIMS = {claim.id: claim for claim in claims("wide_networks")}
 DECAY, LESS = QUICK["weight_decay"], QUICK["weight_decay_beside"]
 TIMES = np.array([0.0, 0.3, 1.0, 2.4, 6.0])
 
 
 def rates(name: str, surrogate) -> tuple[float, float]:
-    """How often a claim is supported, and how often contradicted, on tables ``surrogate(random)`` of one seed each."""
-    claim, random = CLAIMS[name], np.random.default_rng(0)
-    values = np.array([claim.compute(surrogate(random)) for _ in range(VALUES)])
-    assert np.isfinite(values).all()
-    forward, _ = rule.SCALES[claim.scale]
-    x, mark = forward(random.choice(values, (TRIALS, SEEDS))), forward(claim.threshold)
-    p_for, p_against = rule.p_values(x, test=claim.test, mark=mark, margin=claim.margin)
-    holds, fails = rule.outcome(p_for[:, None], p_against[:, None], "all")
-    return float(holds.mean()), float(fails.mean())
+    return surrogates.rates(CLAIMS[name], surrogate, seeds=SEEDS, values=VALUES)
 
 
 def run(*, linear=2, nonlinear=3, decay=DECAY, rate=1.0, random=None, noise=0.0, **last) -> pd.DataFrame:
