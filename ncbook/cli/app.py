@@ -67,15 +67,17 @@ def book(
     seeds: Seeds = None,
     source: From = None,
 ) -> None:
-    """Run all chapters, build the HTML book and print the path of the page to open. A book that is not whole is not published."""
-    from ncbook.publish import execute, render
+    """Run all chapters, build the HTML book, larger records beside it, and print the path of the page to open. A book that is not whole is
+    not published."""
+    from ncbook.publish import execute, records, render
 
     _settings(device, jobs, executor)
     render.check_place()
     with _alone():
         requested = execute.prepare([], profile, {}, seeds, recorded=_recorded(source))
-        _stop_if(execute.run(requested, jobs=jobs))
-        page = render.build(requested)
+        larger = [execute.prepare([c.name], p, {}, recorded=True)[0] for c in requested for p in records.larger(c.name, profile)]
+        _stop_if(execute.run([*requested, *larger], jobs=jobs))
+        page = render.build(requested, beside=larger)
     print(f"the book: {page}")
 
 
@@ -169,7 +171,7 @@ def verify_profile(
 
 @app.command()
 def publish(jobs: Jobs = None) -> None:
-    """Build the book that is published: each chapter from its largest record, smaller ones beside it in the ledger. Trains nothing."""
+    """Build the book that is published: each chapter from its largest record, smaller ones beside it. Trains nothing."""
     from ncbook.publish import execute, records, render
 
     _settings("auto", jobs)

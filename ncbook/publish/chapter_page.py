@@ -5,6 +5,8 @@ The notebook keeps the order in which it runs; the page puts question, answer an
 """
 
 import ast
+import copy
+import json
 import re
 import shutil
 from collections import Counter
@@ -29,20 +31,25 @@ FOLDS = ("hide-input", "hide-cell", "remove-cell", "remove-input")
 def page(chapter: Chapter, notebook: dict, beside: Sequence[Chapter] = ()) -> tuple[dict, list[str]]:
     """The notebook of a chapter's page, from the executed one, and the names of the figures on it.
 
-    `beside` are the same chapter under other profiles. An `InputError` names the cell whose output must not be published.
+    `beside` are the same chapter under other profiles: where they have a figure too, it has a tab for each. An `InputError` names the cell
+    whose output must not be published.
     """
     outputs.check(notebook["cells"], chapter.name)
     cells = _with_the_parameters_used(notebook["cells"])
     judged = {verdict["id"]: verdict for verdict in verdicts(chapter)}
     answering = questions.answering(chapter.name)
     key = answering[0]["figure"] if answering else None
+    others = [(other, _figures(other)) for other in beside if other.name == chapter.name and other.parameters != chapter.parameters]
     listed, first, names = [], [], []
     for cell in cells:
         twin = _twin(cell)
         if cell["cell_type"] == "code":
             _fold(cell, "remove-input" if twin else None)
-        if name := caption(cell, claims=[e for e in chapters.entries(chapter.name) if e["figure"] == cell_figure(cell)], judged=judged):
-            with_it = [cell, _markdown(f"made-{name}", _beside(chapter, name, cell["metadata"].pop("numbers")))]
+        if name := _captioned(chapter, cell, judged):
+            if tabs := [(other, of_other[name]) for other, of_other in others if name in of_other]:
+                with_it = [_without_figure(cell), _markdown(f"made-{name}", _tabs([(chapter, cell), *tabs]))]
+            else:
+                with_it = [cell, _markdown(f"made-{name}", _beside(chapter, cell))]
             names.append(name)
             if name == key:
                 first = with_it
@@ -202,12 +209,56 @@ def _twin(cell: dict) -> str | None:
     return name
 
 
-def _beside(chapter: Chapter, name: str, numbers: str) -> str:
+def _captioned(chapter: Chapter, cell: dict, judged: dict) -> str | None:
+    """`caption` with the claims that the cell's figure is about."""
+    return caption(cell, claims=[e for e in chapters.entries(chapter.name) if e["figure"] == cell_figure(cell)], judged=judged)
+
+
+def _figures(chapter: Chapter) -> dict[str, dict]:
+    """The cells of an executed chapter that show a figure, captioned, by the figure's name."""
+    executed = json.loads((chapter.folder / f"{chapter.name}.ipynb").read_text(encoding="utf-8"))
+    outputs.check(executed["cells"], chapter.name)
+    judged = {verdict["id"]: verdict for verdict in verdicts(chapter)}
+    return {name: cell for cell in executed["cells"] if (name := _captioned(chapter, cell, judged))}
+
+
+def _without_figure(cell: dict) -> dict:
+    """A cell of code alone: its figure is shown by the tabs that follow."""
+    metadata = {name: value for name, value in cell["metadata"].items() if name != "mystnb"}
+    kept = [output for output in cell["outputs"] if "image/svg+xml" not in output.get("data", {})]
+    return {**copy.deepcopy(cell), "metadata": metadata, "outputs": kept}
+
+
+def _tabs(of_profiles: list[tuple[Chapter, dict]]) -> str:
+    """A figure under several profiles, each with what it was made from, in tabs; those of a page turn together. The first is the page's."""
+    lines = ["::::::{tab-set}", ":sync-group: profile", ""]
+    for chapter, cell in of_profiles:
+        main = chapter == of_profiles[0][0]
+        about = cell["metadata"]["mystnb"]
+        name, said = about["figure"]["name"], about["figure"]["caption"]
+        lines += [f":::::{{tab-item}} {chapter.profile}{' (this page)' * main}", f":sync: {chapter.profile}", ""]
+        lines += [f":::{{{'figure' if main else 'image'}}} {_files(chapter, cell)}.svg", *[f":name: {name}"] * main]
+        lines += [f":alt: {json.dumps(about['image']['alt'], ensure_ascii=False)}", ":width: 100%"]
+        lines += ["", said, ":::"] if main else [":::", "", ":::{container} nc-caption", said, ":::"]
+        lines += ["", _beside(chapter, cell), ":::::", ""]
+    return "\n".join([*lines, "::::::"])
+
+
+def _files(chapter: Chapter, cell: dict) -> str:
+    """The files of a figure beside a page, without their suffix."""
+    return f"{_folder(chapter)}/{cell['metadata']['mystnb']['figure']['name']}"
+
+
+def _folder(chapter: Chapter) -> str:
+    return f"figures/{chapter.profile}"
+
+
+def _beside(chapter: Chapter, cell: dict) -> str:
     """What stands below a figure: its data and pictures, the notebook and the experiment that made it, and the command for it."""
-    files = [f"{{download}}`{kind.upper()} <figures/{name}.{kind}>`" for kind in ("csv", "svg", "png")]
+    files = [f"{{download}}`{kind.upper()} <{_files(chapter, cell)}.{kind}>`" for kind in ("csv", "svg", "png")]
     made_by = [sources.link(chapter, kind) for kind in sources.KINDS]
     lines = [":::{container} nc-made", f"{' · '.join([*files, *made_by])}", "", f"```bash\n{command(chapter)}\n```", ":::"]
-    if numbers:
+    if numbers := cell["metadata"].pop("numbers"):
         entries = [f"- {markdown(part)}" for part in numbers.rstrip(".").split("; ")]
         lines += ["", ":::{dropdown} The numbers of this figure", *entries, ":::"]
     return "\n".join(lines)
@@ -233,8 +284,7 @@ def _usual_seeds(chapter: Chapter) -> int | None:
     return parameters(chapter.name, chapter.profile, {}).get("seeds") if chapter.profile in chapters.profiles() else None
 
 
-def copy(chapter: Chapter, stage: Path) -> None:
+def lay(chapter: Chapter, stage: Path) -> None:
     """Lay the files that a chapter's page links to where its links find them: figures, and its sources where the book has no repository."""
-    for file in (chapter.folder / "figures").iterdir():
-        shutil.copy(file, stage / "chapters" / "figures")
+    shutil.copytree(chapter.folder / "figures", stage / "chapters" / _folder(chapter), dirs_exist_ok=True)
     sources.copy(chapter, stage / "chapters")

@@ -20,7 +20,7 @@ from ncbook.runs.digest import digest
 def build(chapters: list[Chapter], beside: Sequence[Chapter] = ()) -> Path:
     """Build the book from executed chapters and put it in place whole; returns the page to open. Nothing changed means nothing built.
 
-    In the ledger, the verdicts of the chapters `beside`, which are the same ones under smaller profiles, stand next to those of `chapters`.
+    The figures and verdicts of the chapters `beside`, which are the same ones under other profiles, stand next to those of `chapters`.
     """
     stage, site = paths.build() / "stage", paths.build() / "html"
     figures = _stage(chapters, beside, stage)
@@ -60,13 +60,14 @@ def _stage(chapters: list[Chapter], beside: Sequence[Chapter], stage: Path) -> d
     shutil.rmtree(stage, ignore_errors=True)
     shutil.copytree(book, stage, ignore=shutil.ignore_patterns("_build", "chapters", ".ipynb_checkpoints"))
     shutil.copy(paths.root() / "_config.yml", stage)
-    (stage / "chapters" / "figures").mkdir(parents=True)
+    (stage / "chapters").mkdir()
     figures = {}
     for chapter in chapters:
         executed = json.loads((chapter.folder / f"{chapter.name}.ipynb").read_text(encoding="utf-8"))
         page, figures[chapter.name] = chapter_page.page(chapter, executed, beside)
         (stage / "chapters" / f"{chapter.name}.ipynb").write_text(json.dumps(page, indent=1), encoding="utf-8")
-        chapter_page.copy(chapter, stage)
+    for chapter in [*chapters, *beside]:
+        chapter_page.lay(chapter, stage)
     asking = [chapter for chapter in chapters if chapter.name != film.CHAPTER]  # that one shows, and judges nothing
     pictures = front.thumbnails(asking, stage / "_static" / "cards")
     pages = {**ledger.pages(chapters, beside), **front.pages(asking, pictures), **trust.pages(chapters), "film": film.page(chapters, stage)}

@@ -1,5 +1,10 @@
-"""The page of a chapter: one block of parameters with the values used, folded code, and links that lead somewhere."""
+"""The page of a chapter: one block of parameters with the values used, folded code, links that lead somewhere, tabs of profiles."""
 
+import json
+
+import pytest
+
+from ncbook import paths
 from ncbook.publish import chapter_page, sources
 from ncbook.publish.execute import Chapter
 
@@ -37,3 +42,50 @@ def test_the_command_names_profile_record_and_changed_seeds():
     assert chapter_page.command(Chapter("wide_networks", "quick", {"seeds": 5})) == "make figure-wide_networks PROFILE=quick"
     assert chapter_page.command(Chapter("wide_networks", "quick", {"seeds": 3})).endswith("PROFILE=quick SEEDS=3")
     assert "FROM=record" in chapter_page.command(Chapter("wide_networks", "laptop", {}, recorded=True))
+
+
+@pytest.fixture
+def executed(monkeypatch, tmp_path):
+    """A function that leaves an executed chapter with one figure, as a build would."""
+    monkeypatch.setattr(paths, "build", lambda: tmp_path)
+    monkeypatch.setattr(chapter_page, "verdicts", lambda chapter: [])
+
+    def leave(profile: str, figure: str = "a-figure", **parameters) -> tuple[Chapter, dict]:
+        chapter = Chapter("wide_networks", profile, parameters, recorded=profile != "quick")
+        told = {"name": figure, "what": "What.", "finding": f"{profile} found: 1.", "alt": f'1 "plot" of {profile}: it falls'}
+        shown = {"output_type": "display_data", "metadata": {}, "data": {"image/svg+xml": "<svg/>", chapter_page.FIGURE_MIME: told}}
+        title = {"cell_type": "markdown", "source": "# Wide", "metadata": {}}
+        notebook = {"cells": [title, code("show()", outputs=[shown])], "metadata": {}}
+        (chapter.folder / "figures").mkdir(parents=True)
+        (chapter.folder / "figures" / f"{figure}.svg").write_text(profile)
+        (chapter.folder / f"{chapter.name}.ipynb").write_text(json.dumps(notebook))
+        return chapter, notebook
+
+    return leave
+
+
+def test_a_figure_has_a_tab_for_each_profile_with_its_own_files_and_command(executed, tmp_path):
+    (quick, notebook), (laptop, _) = executed("quick", width=1), executed("laptop", width=2)
+    page, names = chapter_page.page(quick, notebook, [laptop])
+    assert names == ["a-figure"]
+    _, cell, tabs = page["cells"]
+    assert not cell["outputs"] and "mystnb" not in cell["metadata"]  # the tabs show it
+    of_quick, of_laptop = tabs["source"].split(":::::{tab-item} ")[1:]
+    assert of_quick.startswith("quick (this page)") and of_laptop.startswith("laptop\n")
+    assert ":name: a-figure" in of_quick and ":name:" not in of_laptop  # one target of references
+    assert r':alt: "1 \"plot\" of laptop: it falls"' in of_laptop and "laptop found: 1" in of_laptop
+    for profile, text in (("quick", of_quick), ("laptop", of_laptop)):
+        assert f"figures/{profile}/a-figure.csv" in text and f"PROFILE={profile}" in text
+    for chapter in (quick, laptop):
+        chapter_page.lay(chapter, tmp_path / "stage")
+        assert (tmp_path / "stage" / "chapters" / "figures" / chapter.profile / "a-figure.svg").read_text() == chapter.profile
+
+
+def test_without_another_profile_that_shows_it_a_figure_has_no_tabs(executed):
+    quick, notebook = executed("quick", width=1)
+    same, _ = executed("laptop", width=1)  # the same parameters: nothing to compare
+    other, _ = executed("paper", "another-figure", width=2)
+    page, _ = chapter_page.page(quick, notebook, [same, other])
+    _, cell, made = page["cells"]
+    assert cell["metadata"]["mystnb"]["figure"]["name"] == "a-figure" and cell["outputs"]
+    assert "tab-set" not in made["source"] and "figures/quick/a-figure.csv" in made["source"]
