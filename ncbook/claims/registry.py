@@ -1,17 +1,13 @@
 """Claims from their entries, and each judged on a table of runs."""
 
 import importlib
-from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 
 from ncbook.claims import rule
-from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text, verdict_text
 from ncbook.errors import InputError, unknown
-from ncbook.escape import markdown
 from ncbook.renamed import moved_name
 
 ALLOWED = {
@@ -22,7 +18,6 @@ ALLOWED = {
     "combine": ("all", "any"),
 }
 
-KINDS = {"claim": "", "control": "*Control:* ", "check": "*Check of the code:* "}
 NO_PROFILE = ("by hand", "custom", "verify")  # what a table is called whose parameters are those of no profile
 
 
@@ -171,32 +166,6 @@ def _parts(claim: Claim, table: pd.DataFrame, settings: list[str]) -> tuple[list
 def _plain(value):
     """A value of a table as JSON holds it."""
     return None if pd.isna(value) else value.item() if hasattr(value, "item") else value
-
-
-class Verdicts(list):
-    """A list of `Verdict` that a notebook shows as a table; ``changed`` says of a claim what it was when the tables were recorded."""
-
-    changed: Mapping[str, str] = MappingProxyType({})
-
-    def _repr_markdown_(self) -> str:
-        rows = ["| claim | verdict | setting | estimate and 95% interval | test |", "|---|---|---|---|---|"]
-        for v in self:
-            for i, part in enumerate(v.parts or [{}]):
-                since = f" **Changed since the record: {markdown(self.changed[v.claim.id])}.**" if v.claim.id in self.changed else ""
-                first = (
-                    (
-                        f"{KINDS[v.claim.kind]}[{v.claim.statement}](#claim-{v.claim.id}){since}",
-                        f"**{MARKS[v.verdict]} {verdict_text(vars(v))}**",
-                    )
-                    if i == 0
-                    else ("", "")
-                )
-                rest = markdown(setting_text(part)), estimate_text(part) or markdown(v.reason), test_text(asdict(v.claim))
-                rows.append("| " + " | ".join((*first, *rest)) + " |")
-        return "\n".join(rows)
-
-    def __repr__(self) -> str:
-        return "\n".join(f"{MARKS[v.verdict]} {v.claim.id}: {v.verdict}" for v in self)
 
 
 def __getattr__(name: str):

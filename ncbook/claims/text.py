@@ -26,15 +26,19 @@ def setting_text(part: dict) -> str:
     return ", ".join(setting(column, value) for column, value in named.items()) or "all runs"
 
 
-def share_text(verdict: dict) -> str:
-    """Of a claim that was judged in several settings, how many of these support it by themselves; nothing where there was one.
+def share_text(verdict: dict, combine: str = "all") -> str:
+    """Of a claim that was judged in several settings, how many of these support it by themselves, and how many must; nothing where there
+    was one.
 
     >>> share_text({"parts": [{"verdict": "supported"}, {"verdict": "inconclusive"}, {"n": 0}]})  # the third could not be measured
-    '1 of 2 settings supports it'
+    '1 of 2 settings supports it, and all must'
+    >>> share_text({"parts": [{"verdict": "supported"}, {"verdict": "inconclusive"}]}, combine="any")
+    '1 of 2 settings supports it, and one is enough'
     """
     each = by_setting(verdict)
     support = each.count("supported")
-    return f"{support} of {len(each)} settings support{'s' * (support == 1)} it" if len(each) > 1 else ""
+    rule = {"all": ", and all must", "any": ", and one is enough"}[combine] * (support < len(each))
+    return f"{support} of {len(each)} settings support{'s' * (support == 1)} it{rule}" if len(each) > 1 else ""
 
 
 def by_setting(verdict: dict) -> list[str]:
@@ -46,24 +50,24 @@ def readings_text(verdict: dict) -> str:
     """Of a claim whose runs can be read in other ways than the declared one, in how many of these it is supported; nothing without.
 
     >>> readings_text({"parts": [{"verdict": "supported"}, {"verdict": "supported", "reading": {"activation": "pre"}}]})
-    'read otherwise, 1 of 1'
+    'with other readouts, 1 of 1'
     """
     others = [part.get("verdict") for part in verdict["parts"] if "reading" in part]
-    return f"read otherwise, {others.count('supported')} of {len(others)}" if others else ""
+    return f"with other readouts, {others.count('supported')} of {len(others)}" if others else ""
 
 
-def verdict_text(verdict: dict) -> str:
+def verdict_text(verdict: dict, combine: str = "all") -> str:
     """A verdict, and how many of the settings support the claim, unless it is supported in all of them.
 
     >>> verdict_text({"verdict": "contradicted", "parts": [{"verdict": "supported"}] * 16 + [{"verdict": "contradicted"}] * 4})
-    'contradicted: 16 of 20 settings support it'
+    'contradicted: 16 of 20 settings support it, and all must'
     """
-    share = "" if {verdict["verdict"], *by_setting(verdict)} == {"supported"} else share_text(verdict)
+    share = "" if {verdict["verdict"], *by_setting(verdict)} == {"supported"} else share_text(verdict, combine)
     return f"{verdict['verdict']}: {share}" if share else verdict["verdict"]
 
 
 def estimate_text(part: dict) -> str:
-    """``0.021 [0.017, 0.026], n = 5``; what is missing where the quantity is undefined."""
+    """``0.021 [0.017, 0.026], n = 5`` (kept on a line); what is missing where the quantity is undefined."""
     if "estimate" in part:
-        return f"{part['estimate']:.3g} [{part['low']:.3g}, {part['high']:.3g}], n = {part['n']}"
+        return f"{part['estimate']:.3g} [{part['low']:.3g}, {part['high']:.3g}], n\u00a0=\u00a0{part['n']}"
     return f"undefined for {part['undefined']} of {part['n'] + part['undefined']}" if part.get("undefined") else ""

@@ -118,18 +118,19 @@ def _fold(cell: dict, instead: str | None = None) -> None:
 
 def _answer(chapter: Chapter, answering: list[dict], judged: dict[str, dict]) -> str:
     """Question, answer and the bar of verdicts, in Markdown."""
-    statements = {entry["id"]: entry["statement"] for entry in chapters.entries(chapter.name)}
-    lines = [f"- {MARKS[v['verdict']]} {statements[v['id']]} **{_upper(verdict_text(v))}.**" for v in answering]
+    entries = {entry["id"]: entry for entry in chapters.entries(chapter.name)}
+    lines = [f"- {MARKS[v['verdict']]} {entries[v['id']]['statement']} **{_upper(_said(entries[v['id']], v))}.**" for v in answering]
     counts = Counter(judged[entry["id"]]["verdict"] for entry in _claims(chapter) if entry["id"] in judged)
     question = questions.question(chapter.name)
+    short = questions.in_short(chapter.name, {name: verdict["verdict"] for name, verdict in judged.items()})
     return "\n".join(
         [
-            f"**{question}**\n" * bool(question),
+            f"**{question}** {short}\n" * bool(question),
             *lines,
             "",
             raw(front.bar(counts)),
             "",
-            f"Under the profile {code(chapter.profile)}; [how to read this](../intro.md).",
+            f"In the {{term}}`profile` {code(chapter.profile)}; [how to read a verdict](#how-to-read-a-verdict).",
         ]
     )
 
@@ -139,16 +140,20 @@ def _claims(chapter: Chapter) -> list[dict]:
     return [entry for entry in chapters.entries(chapter.name) if entry.get("kind", "claim") == "claim"]
 
 
+def _said(claim: dict, verdict: dict) -> str:
+    return verdict_text(verdict, claim.get("combine", "all"))
+
+
 def _upper(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
 def _profiles(chapter: Chapter, judged: dict[str, dict], beside: Sequence[Chapter]) -> str:
     """Where the verdicts under other profiles differ from those of the page, in Markdown; nothing without other profiles."""
-    statements = {entry["id"]: entry["statement"] for entry in _claims(chapter)}
+    claims = {entry["id"]: entry for entry in _claims(chapter)}
     text = []
     for other in (one for one in beside if one.name == chapter.name):
-        theirs = {v["id"]: v for v in verdicts(other) if v["id"] in judged and v["id"] in statements}
+        theirs = {v["id"]: v for v in verdicts(other) if v["id"] in judged and v["id"] in claims}
         both = [name for name, v in theirs.items() if "not measured" not in (v["verdict"], judged[name]["verdict"])]
         apart = [name for name in both if theirs[name]["verdict"] != judged[name]["verdict"]]
         line = (
@@ -158,7 +163,8 @@ def _profiles(chapter: Chapter, judged: dict[str, dict], beside: Sequence[Chapte
         text += [f"**Beside the profile {code(other.profile)}.** {line}{'. They differ on these:' if apart else '.'}", ""]
         if apart:
             text += [f"| claim | {code(chapter.profile)} | {code(other.profile)} |", "|---|---|---|"]
-            text += [f"| {statements[name]} | {verdict_text(judged[name])} | {verdict_text(theirs[name])} |" for name in apart]
+            for name in apart:
+                text.append(f"| {claims[name]['statement']} | {_said(claims[name], judged[name])} | {_said(claims[name], theirs[name])} |")
             text.append("")
     return "\n".join(text)
 
@@ -195,8 +201,8 @@ def caption(cell: dict, claims: Sequence[dict] = (), judged: dict | None = None)
 
 def _found(claims: Sequence[dict], judged: dict[str, dict]) -> str:
     """What the verdicts say of the claims that a figure is about."""
-    parts = [f"{claim['statement'].rstrip('.')}: {verdict_text(judged[claim['id']])}." for claim in claims if claim["id"] in judged]
-    more = f" And {len(parts) - 2} more below." if len(parts) > 2 else ""
+    parts = [f"{claim['statement'].rstrip('.')}: {_said(claim, judged[claim['id']])}." for claim in claims if claim["id"] in judged]
+    more = f" {len(parts) - 2} more claims rest on this figure." if len(parts) > 2 else ""
     return " ".join(parts[:2]) + more
 
 
@@ -286,5 +292,6 @@ def _usual_seeds(chapter: Chapter) -> int | None:
 
 def lay(chapter: Chapter, stage: Path) -> None:
     """Lay the files that a chapter's page links to where its links find them: figures, and its sources where the book has no repository."""
-    shutil.copytree(chapter.folder / "figures", stage / "chapters" / _folder(chapter), dirs_exist_ok=True)
+    not_linked = shutil.ignore_patterns("*.panel.png")
+    shutil.copytree(chapter.folder / "figures", stage / "chapters" / _folder(chapter), ignore=not_linked, dirs_exist_ok=True)
     sources.copy(chapter, stage / "chapters")

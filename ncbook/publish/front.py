@@ -21,8 +21,7 @@ MEANING = {
     "exploratory": "three or four seeds only, so nothing is judged",
     "not measured": "undefined for some seed, or not tested under this profile",
 }
-THUMBNAIL = (480, 270)  # pixels; the upper left corner of a figure, where its first panel is
-CORNER = 750  # of the width of a figure's PNG, in pixels
+THUMBNAIL = (480, 270)  # pixels
 
 
 def pages(requested: Sequence[Chapter], thumbnails: dict[str, str]) -> dict[str, str]:
@@ -37,18 +36,16 @@ def pages(requested: Sequence[Chapter], thumbnails: dict[str, str]) -> dict[str,
 
 
 def thumbnails(requested: Sequence[Chapter], folder: Path) -> dict[str, str]:
-    """Draw the pictures of the cards in `folder`, small ones of each chapter's key figure; their file names by chapter."""
-    from PIL import Image
+    """Draw the pictures of the cards in `folder`, the first panel of each chapter's key figure; their file names by chapter."""
+    from PIL import Image, ImageOps
 
     drawn = {}
     for chapter in requested:
-        source = chapter.folder / "figures" / f"{_figure(chapter)}.png"
+        source = chapter.folder / "figures" / f"{_figure(chapter)}.panel.png"
         if not source.is_file():  # a chapter whose first claim names none, or that judges nothing
             continue
         with Image.open(source) as picture:
-            picture = picture.convert("RGB")
-        width = min(CORNER, picture.width, picture.height * THUMBNAIL[0] // THUMBNAIL[1])
-        corner = picture.crop((0, 0, width, width * THUMBNAIL[1] // THUMBNAIL[0])).resize(THUMBNAIL)
+            corner = ImageOps.pad(picture.convert("RGB"), THUMBNAIL, color="white", method=Image.Resampling.LANCZOS)
         folder.mkdir(parents=True, exist_ok=True)
         corner.save(folder / f"{chapter.name}.webp", quality=80)
         drawn[chapter.name] = f"{chapter.name}.webp"
@@ -76,11 +73,12 @@ def _scale(requested: Sequence[Chapter]) -> str:
     known = chapters.profiles()
     used = Counter(chapter.profile for chapter in requested)
     ordered = sorted(used, key=lambda name: known.index(name) if name in known else -1, reverse=True)
-    listed = ", ".join(f"**{markdown(name)}** ({used[name]} of {len(requested)} chapters)" for name in ordered)
+    listed = ", ".join(f"**{markdown(name)}** in {used[name]} of {len(requested)} chapters" for name in ordered)
     at_scale = sum(used[name] for name in ordered if name in known and "paper" in known and known.index(name) >= known.index("paper"))
     missing = len(requested) - at_scale
-    unrun = "" if not missing else " **Paper scale not run**" + (f" for {missing} of them" if at_scale else "") + "."
-    return f"Behind the score, by [profile](reproduce.md): {listed}.{unrun} Every number is in the [ledger](ledger.md).\n"
+    of_them = f" in {missing} of them" if at_scale else ""
+    unrun = f" **The papers' own scale has not been run{of_them}**: these are small networks on small images." if missing else ""
+    return f"Behind the score, by {{term}}`profile`: {listed}.{unrun} Every number is in the [ledger](ledger.md).\n"
 
 
 def _card(chapter: Chapter, found: list[Judged], picture: str | None) -> str:
@@ -90,15 +88,17 @@ def _card(chapter: Chapter, found: list[Judged], picture: str | None) -> str:
     by_id = {one.claim["id"]: one for one in found}
     answers = "".join(_answer(by_id[entry["id"]]) for entry in questions.answering(chapter.name) if entry["id"] in by_id)
     size = f'width="{THUMBNAIL[0]}" height="{THUMBNAIL[1]}"'
-    image = f'<img loading="lazy" src="_static/cards/{picture}" alt="Corner of the key figure of: {title}" {size}>'
+    image = f'<img loading="lazy" src="_static/cards/{picture}" alt="First panel of the key figure of: {title}" {size}>'
     head = f'<h3><a href="chapters/{shown(chapter.name)}.html">{question or title}</a></h3>'
     under = f'<p class="nc-title">{title}</p>' if question else ""
+    short = shown(questions.in_short(chapter.name, {name: one.word for name, one in by_id.items()}))
+    said = f'<p class="nc-short">{short}</p>' if short else ""
     listed = f"<ul>{answers}</ul>" if answers else ""
-    return f'<section class="nc-card">{image if picture else ""}{head}<div>{under}{listed}{bar(counts)}</div></section>'
+    return f'<section class="nc-card">{image if picture else ""}{head}<div>{under}{said}{listed}{bar(counts)}</div></section>'
 
 
 def _answer(one: Judged) -> str:
-    share = share_text(one.verdict)
+    share = share_text(one.verdict, one.claim.get("combine", "all"))
     link = f"ledger.html#claim-{shown(one.claim['id'])}"
     return (
         f'<li><a class="nc-verdict nc-{one.word.replace(" ", "-")}" href="{link}">{MARKS[one.word]} {one.word.capitalize()}</a>'

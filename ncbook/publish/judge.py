@@ -6,9 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from ncbook import paths
-from ncbook.claims.registry import Verdicts
 from ncbook.publish.records import Record
-from ncbook.publish.verdicts import changed_claims, judged, plain
+from ncbook.publish.verdicts import Verdicts, changed_claims, judged, plain
 
 
 def judge(chapter: str, tables: dict[str, pd.DataFrame], *, profile: str, folder: Path, record: Record | None = None) -> Verdicts:

@@ -75,7 +75,7 @@ def counted(found: Sequence[Judged]) -> Counter:
 def pages(requested: Sequence[Chapter], beside: Sequence[Chapter] = ()) -> dict[str, str]:
     """The generated Markdown by name: ``ledger``, a table of one row a claim, then every claim in full, folded by chapter."""
     found = judged(requested, beside)
-    text = raw(_table([one for one in found if one.kind == "claim"])) if found else ""
+    text = raw(_table([one for one in found if one.kind == "claim"])) + "\n## Each claim in full\n" if found else ""
     for chapter in requested:
         of_chapter = [one for one in found if one.chapter == chapter]
         if of_chapter:
@@ -205,7 +205,7 @@ def _mark(word: str, profile: str, other: str) -> str:
 
 def _full(one: Judged, of_chapter: Sequence[Judged]) -> str:
     claim, verdict = one.claim, one.verdict
-    share = "; ".join(filter(None, (share_text(verdict), readings_text(verdict))))
+    share = "; ".join(filter(None, (share_text(verdict, claim.get("combine", "all")), readings_text(verdict))))
     lines = [
         f"(claim-{claim['id']})=",
         f"**{MARKS[one.word]} {claim['statement']}** [#](#claim-{claim['id']})",

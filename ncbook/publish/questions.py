@@ -1,8 +1,9 @@
-"""The question of each chapter and the claims that answer it, as ``book/questions.yml`` has them."""
+"""The question of each chapter, the claims that answer it, and what to say in short where they come out so: ``book/questions.yml``."""
 
 import yaml
 
 from ncbook import chapters, paths
+from ncbook.claims.text import MARKS
 from ncbook.errors import InputError, unknown
 
 
@@ -22,15 +23,35 @@ def answering(chapter: str) -> list[dict]:
     return [known[name] for name in named] or entries[:1]
 
 
+def in_short(chapter: str, verdicts: dict[str, str]) -> str:
+    """The answer in a sentence, as it is written for these `verdicts` (words by claim) on the claims that answer; empty where none is."""
+    words = [verdicts.get(entry["id"]) for entry in answering(chapter)]
+    return next((said["say"] for said in _written().get(chapter, {}).get("in_short", []) if said["when"] == words), "")
+
+
 def _written() -> dict[str, dict]:
     path = paths.root() / "book" / "questions.yml"
     try:
         asked = (yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None) or {}
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
-    whole = isinstance(asked, dict) and all(
-        isinstance(card, dict) and card.keys() == {"question", "answered_by"} for card in asked.values()
-    )
-    if not whole or not all(isinstance(card["answered_by"], list) for card in asked.values()):
-        raise InputError(f"{path} must hold, for each chapter, its `question` and the list of claims that it is `answered_by`.")
+    if not isinstance(asked, dict) or not all(map(_whole, asked.values())):
+        raise InputError(
+            f"{path} must hold, for each chapter, its `question`, the list of claims that it is `answered_by`, and perhaps `in_short`, a "
+            "list of sentences to `say` `when` these have the verdicts that are listed."
+        )
     return asked
+
+
+def _whole(card: object) -> bool:
+    if not isinstance(card, dict) or card.keys() - {"in_short"} != {"question", "answered_by"} or not isinstance(card["answered_by"], list):
+        return False
+    said = card.get("in_short", [])
+    return isinstance(said, list) and all(
+        isinstance(one, dict)
+        and one.keys() == {"when", "say"}
+        and isinstance(one["when"], list)
+        and len(one["when"]) == len(card["answered_by"])
+        and set(one["when"]) <= set(MARKS)
+        for one in said
+    )

@@ -17,11 +17,11 @@ from pathlib import Path
 import pandas as pd
 
 from ncbook import chapters, paths, settings
-from ncbook.claims.registry import Verdicts
 from ncbook.errors import InputError, unknown
 from ncbook.publish import figures, judge, notebooks, provenance, records
 from ncbook.publish.provenance import Markdown
 from ncbook.publish.records import Record
+from ncbook.publish.verdicts import Verdicts
 from ncbook.runs.plan import Table, finished, plan
 from ncbook.runs.pool import finish
 

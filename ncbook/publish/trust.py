@@ -15,19 +15,28 @@ NAMED = 3  # chapters in a sentence; more are counted
 
 def pages(requested: Sequence[Chapter]) -> dict[str, str]:
     """The generated Markdown by name: ``trust``, one line a chapter."""
-    rows = ["| chapter | profile | source | attested | runs | core time | memory | computed on |", "|---|---|---|---|---|---|---|---|"]
-    for chapter in requested:
-        lines = _provenance(chapter)
-        if lines is None:
-            continue
+    known = [(chapter, lines) for chapter in requested if (lines := _provenance(chapter)) is not None]
+    places = list(dict.fromkeys(_place(lines) for _, lines in known))
+    several = len(places) > 1
+    head = ["chapter", "profile", "source", "attested", "runs", "core time", "memory", *["computed on"] * several]
+    rows = [_row(head), _row(["---"] * len(head))]
+    for chapter, lines in known:
         source = f"record {lines.get('record', '')}" if chapter.recorded else "trained by this build"
         signed = "yes" if chapter.recorded and attestations.attested(chapter.profile, chapter.name) else "no"
-        rows.append(
-            f"| [{notebooks.title(chapter.name)}](chapters/{chapter.name}) | {code(chapter.profile)} "
-            f"| {source} | {signed} | {lines['runs']} | {lines['core time']} "
-            f"| {lines['memory']} | {lines['trained on']}; {lines['versions']} |"
-        )
-    return {"trust": "\n".join(rows) + "\n\n## Last verification\n\n" + last_verification(requested) + "\n"}
+        name = f"[{notebooks.title(chapter.name)}](chapters/{chapter.name})"
+        cells = [name, code(chapter.profile), source, signed, lines["runs"], lines["core time"], lines["memory"]]
+        rows.append(_row([*cells, *[str(places.index(_place(lines)) + 1)] * several]))
+    listed = "\n".join(f"{number}. {place}" for number, place in enumerate(places, 1))
+    where = f"Computed on:\n\n{listed}\n" if several else "".join(f"All computed on {place}.\n" for place in places)
+    return {"trust": "\n".join(rows) + f"\n\n{where}\n## Last verification\n\n" + last_verification(requested) + "\n"}
+
+
+def _place(lines: dict) -> str:
+    return f"{lines['trained on']}; {lines['versions']}"
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def last_verification(requested: Sequence[Chapter]) -> str:

@@ -1,13 +1,18 @@
 """A chapter's verdicts on its tables, and whether those that a record keeps are still what its claims, rule and quantities give."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
 from ncbook import chapters
 from ncbook.claims.registry import Verdict, judge_claim
+from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text, verdict_text
 from ncbook.errors import unknown
+from ncbook.escape import markdown
 from ncbook.publish import notebooks
 from ncbook.runs.code import module_code
 from ncbook.runs.digest import digest
@@ -29,6 +34,8 @@ DECIDE = [
     "unit",
     "profiles",
 ]
+KINDS = {"claim": "", "control": "*Control:* ", "check": "*Check of the code:* "}
+PASSED = {"supported": "passed", "contradicted": "failed"}  # a control or a check: what is claimed of it must be so
 EQUAL = 1e-9  # of a number: an interval's last digits depend on the processor
 
 
@@ -97,3 +104,42 @@ def difference(was: dict, now: dict) -> str:
             if x != y and not (numbers and (math.isclose(x, y, rel_tol=EQUAL, abs_tol=1e-12) or (math.isnan(x) and math.isnan(y)))):
                 return f"{name} recorded {x}, judged {y} on the same table ({a.get('setting')})"
     return ""
+
+
+class Verdicts(list):
+    """A list of `Verdict` that a notebook shows as a table, one row a claim, and every setting folded below; ``changed`` says of a claim
+    what it was when the tables were recorded."""
+
+    changed: Mapping[str, str] = MappingProxyType({})
+
+    def _repr_markdown_(self) -> str:
+        rows = ["| claim, and what is measured | verdict | estimate and 95% interval | test |", "|---|---|---|---|"]
+        settings = ["| claim | setting | estimate and 95% interval | verdict |", "|---|---|---|---|"]
+        for v in self:
+            since = f" **Changed since the record: {markdown(self.changed[v.claim.id])}.**" if v.claim.id in self.changed else ""
+            link = f"{KINDS[v.claim.kind]}[{v.claim.statement}](#claim-{v.claim.id})"
+            parts = [part for part in v.parts if "estimate" in part and "reading" not in part]
+            estimate = _range(parts) if len(parts) > 1 else estimate_text((v.parts or [{}])[0])
+            cells = f"{link}{since}<br>{markdown(v.claim.measures)}", _word(v), estimate or markdown(v.reason), test_text(asdict(v.claim))
+            rows.append("| " + " | ".join(cells) + " |")
+            for i, part in enumerate(v.parts if len(v.parts) > 1 else []):
+                cells = "" if i else link, markdown(setting_text(part)), estimate_text(part) or "not measured", part.get("verdict", "–")
+                settings.append("| " + " | ".join(cells) + " |")
+        shown = "\n".join(rows)
+        if len(settings) > 2:
+            shown += f"\n\n<details><summary>Every setting, {len(settings) - 2} rows</summary>\n\n" + "\n".join(settings) + "\n\n</details>"
+        return shown
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{MARKS[v.verdict]} {v.claim.id}: {v.verdict}" for v in self)
+
+
+def _word(v: Verdict) -> str:
+    if v.claim.kind != "claim" and v.verdict in PASSED:
+        return f"{MARKS[v.verdict]} {PASSED[v.verdict]}"
+    return f"**{MARKS[v.verdict]} {verdict_text(vars(v), v.claim.combine)}**"
+
+
+def _range(parts: list[dict]) -> str:
+    least, most = (f"{end(part['estimate'] for part in parts):.3g}" for end in (min, max))
+    return f"{least} to {most}, in {len(parts)} settings"

@@ -19,6 +19,7 @@ from ncbook.claims.text import by_setting, estimate_text, readings_text, setting
 from ncbook.errors import InputError
 from ncbook.publish import notebooks
 from ncbook.publish.judge import judge
+from ncbook.publish.verdicts import Verdicts
 
 test_text.__test__ = False  # its name begins with test, but it makes the text of a test
 
@@ -205,7 +206,7 @@ def test_the_parts_say_what_each_setting_gave(claim):
     assert [part["verdict"] for part in judged.parts] == ["supported", "contradicted"]
     assert judged.parts[0]["estimate"] == pytest.approx(1.0)
     assert judged.parts[0]["n"] == 5
-    assert estimate_text(judged.parts[0]) == "1 [0.902, 1.1], n = 5"
+    assert estimate_text(judged.parts[0]) == "1 [0.902, 1.1], n\u00a0=\u00a05"
     assert setting_text(judged.parts[0]) == "a, x"
 
 
@@ -307,7 +308,8 @@ def test_judge_leaves_the_verdicts_for_the_ledger(tmp_path, monkeypatch):
     assert kept["profile"] == "custom"
     assert [(v["id"], v["verdict"], v["reason"]) for v in kept["verdicts"]] == [("one", "supported", "")]
     assert repr(found) == "✔ one: supported"
-    assert "| [It is so.](#claim-one) | **✔ supported** | a | -1 [-1.1, -0.902], n = 5 | below 0.1 |" in found._repr_markdown_()
+    estimate = "-1 [-1.1, -0.902], n\u00a0=\u00a05"
+    assert f"| [It is so.](#claim-one)<br>{ENTRY['measures']} | **✔ supported** | {estimate} | below 0.1 |" in found._repr_markdown_()
     with pytest.raises(InputError, match="unknown table 'collapse'"):
         judge("train_test_collapse", {"colapse": table(a_x=BAD)}, **asked)
 
@@ -338,7 +340,7 @@ def test_the_declared_reading_is_judged_and_the_others_are_shown(of_a_reading):
     assert verdict.verdict == "supported" and [part["verdict"] for part in verdict.parts] == ["supported", "contradicted"]
     assert [part.get("reading") for part in verdict.parts] == [None, {"way": "other"}]
     whole = {"verdict": verdict.verdict, "parts": verdict.parts}
-    assert by_setting(whole) == ["supported"] and readings_text(whole) == "read otherwise, 0 of 1"
+    assert by_setting(whole) == ["supported"] and readings_text(whole) == "with other readouts, 0 of 1"
     assert setting_text(verdict.parts[1]) == "other"
     assert judge_claim(of_a_reading, read_in_two_ways(down, up), "quick").verdict == "contradicted"
 
@@ -349,7 +351,21 @@ def test_a_table_without_the_declared_reading_is_not_measured(of_a_reading):
     assert verdict.verdict == "not measured" and "all runs" in verdict.reason
 
 
-def test_every_control_and_check_is_marked_where_it_is_shown():
-    for kind, mark in (("claim", "[It"), ("control", "*Control:* ["), ("check", "*Check of the code:* [")):
+def test_every_control_and_check_is_marked_where_it_is_shown_and_passes_instead_of_being_supported():
+    marks = {"claim": ("[It", "supported"), "control": ("*Control:* [", "passed"), "check": ("*Check of the code:* [", "passed")}
+    for kind, (mark, word) in marks.items():
         claim = Claim(**{**ENTRY, "kind": kind, "of": ("two",) * (kind == "control")})
-        assert mark in registry.Verdicts([registry.Verdict(claim, "quick", "supported", [])])._repr_markdown_()
+        shown = Verdicts([registry.Verdict(claim, "quick", "supported", [])])._repr_markdown_()
+        assert mark in shown and f"✔ {word}" in shown
+        assert "✘ failed" in Verdicts([registry.Verdict(claim, "quick", "contradicted", [])])._repr_markdown_() or kind == "claim"
+
+
+def test_several_settings_are_one_row_with_their_range_and_a_fold():
+    parts = [
+        {"setting": {"dataset": name}, "verdict": "supported", "n": 5, "estimate": x, "low": x, "high": x}
+        for name, x in zip("ab", [0.5, 0.2], strict=True)
+    ]
+    shown = Verdicts([registry.Verdict(Claim(**ENTRY), "quick", "supported", parts)])._repr_markdown_()
+    table, _, folded = shown.partition("<details>")
+    assert "| 0.2 to 0.5, in 2 settings |" in table and "Every setting, 2 rows" in folded
+    assert "| a | 0.5 [0.5, 0.5]" in folded and "| b | 0.2 [0.2, 0.2]" in folded

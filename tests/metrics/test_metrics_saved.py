@@ -82,7 +82,7 @@ def test_checkpoints_of_other_networks(tmp_path):
         load_checkpoint(nn.Linear(4, 3), tmp_path / "none.pt")
 
 
-def test_the_page_runs(tmp_path, monkeypatch):
+def test_the_page_runs(tmp_path, monkeypatch, capsys):
     """The code of "Measure your network", block after block, in an empty folder."""
     page = Path(__file__).parents[2] / "book" / "measure.md"
     code = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
@@ -91,4 +91,11 @@ def test_the_page_runs(tmp_path, monkeypatch):
     names: dict = {}
     for block in code:
         exec(compile(block, str(page), "exec"), names)  # noqa: S102
-    assert names["table"]["nc1"].notna().all() and names["saved"]["nc1"].notna().all()
+    table, again = names["table"], names["measure"](names["again"], names["train"])
+    assert names["saved"]["nc1"].notna().all() and again["nc1"][0] == table["nc1"][0]
+    assert names["values"]["nc1"] == pytest.approx(table["nc1"][0], rel=1e-4)
+    assert "collapse/train/nc1" in capsys.readouterr().out
+    shown = table[["nc1", "variance_ratio", "nc3_self_duality", "error"]].to_numpy()
+    for path in (page, page.parents[1] / "README.md"):  # print these numbers; another processor's differ a little
+        printed = re.findall(r"(?:train|test)((?: +[0-9.]+){4})\n", path.read_text(encoding="utf-8"))
+        assert np.array([row.split() for row in printed], float) == pytest.approx(shown, rel=0.03), path

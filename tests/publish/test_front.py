@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 
 import pytest
 from checkouts import BOOK
@@ -11,7 +12,7 @@ from checkouts import BOOK
 from ncbook import chapters, paths
 from ncbook.claims.text import MARKS
 from ncbook.errors import InputError
-from ncbook.publish import front, ledger, questions
+from ncbook.publish import front, ledger, notebooks, questions, records
 from ncbook.publish.execute import Chapter
 from ncbook.publish.ledger import Judged
 
@@ -54,13 +55,15 @@ def test_the_score_counts_the_verdicts(book):
 @pytest.mark.parametrize(("profile", "unrun"), [("quick", True), ("laptop", True), ("paper", False), ("paper-full", False)])
 def test_the_scale_of_the_papers_is_said_to_be_missing_while_it_is(book, profile, unrun):
     score = front.pages([book([], profile=profile)], {})["score"]
-    assert ("Paper scale not run" in score) == unrun and "(1 of 1 chapters)" in score
+    assert ("own scale has not been run" in score) == unrun and "in 1 of 1 chapters" in score
 
 
 def test_some_chapters_at_the_scale_of_the_papers(book):
     chapter = book([])
     score = front.pages([chapter, Chapter(CHAPTER, "paper", {})], {})["score"]
-    assert "**paper** (1 of 2 chapters), **laptop** (1 of 2 chapters)" in score.replace("\\", "") and "not run** for 1 of them" in score
+    assert (
+        "**paper** in 1 of 2 chapters, **laptop** in 1 of 2 chapters" in score.replace("\\", "") and "not been run in 1 of them**" in score
+    )
 
 
 def test_a_card_answers_from_the_verdicts(book):
@@ -70,8 +73,17 @@ def test_a_card_answers_from_the_verdicts(book):
     for word in ("supported", "contradicted", "inconclusive"):
         card = words(front.pages([book([word], settings)], {CHAPTER: "x.webp"})["cards"])
         assert card.startswith("``````{raw} html " + asked["question"])
-        assert f"{word.capitalize()} (1 of 4 settings supports it): {statement}" in card
+        assert f"{word.capitalize()} (1 of 4 settings supports it, and all must): {statement}" in card
         assert f"8 claims: 1 {word}" in card
+
+
+def test_a_card_says_in_short_what_is_written_for_its_verdicts_and_nothing_otherwise(book, monkeypatch):
+    asked = questions._written()[CHAPTER]
+    said = [one["say"] for one in asked["in_short"]]
+    words_of = dict(zip(asked["answered_by"], asked["in_short"][1]["when"], strict=True))
+    assert questions.in_short(CHAPTER, words_of) == said[1]
+    assert questions.in_short(CHAPTER, {**words_of, asked["answered_by"][0]: "inconclusive"}) == ""
+    assert not any(sentence in words(front.pages([book([])], {})["cards"]) for sentence in said)
 
 
 def test_every_question_is_answered_by_claims_of_its_chapter():
@@ -101,6 +113,8 @@ def test_a_chapter_without_question_claims_or_picture_has_a_card(book, monkeypat
         ("- a", "must hold, for each chapter"),
         ("a: {question: Why}", "must hold, for each chapter"),
         ("a: {question: Why, answered_by: claim}", "must hold, for each chapter"),
+        ("a: {question: Why, answered_by: [b], in_short: [{when: [supported], say: So}, {when: [], say: So}]}", "must hold, for each"),
+        ("a: {question: Why, answered_by: [b], in_short: [{when: [suported], say: So}]}", "must hold, for each chapter"),
         (f"{CHAPTER}: {{question: Why, answered_by: [cascade-deepen]}}", "cascade-deepen.*cascade-deepens"),
     ],
 )
@@ -119,11 +133,11 @@ def test_the_picture_of_a_card_is_small(book, tmp_path, monkeypatch):
     monkeypatch.setattr(Chapter, "folder", tmp_path)
     figure = front._figure(book([]))
     (tmp_path / "figures").mkdir()
-    Image.effect_noise((1800, 420), 90).save(tmp_path / "figures" / f"{figure}.png")
+    Image.effect_noise((900, 420), 90).save(tmp_path / "figures" / f"{figure}.panel.png")
     assert front.thumbnails([book([])], tmp_path / "cards") == {CHAPTER: f"{CHAPTER}.webp"}
     with Image.open(tmp_path / "cards" / f"{CHAPTER}.webp") as picture:
         assert picture.size == front.THUMBNAIL
-    (tmp_path / "figures" / f"{figure}.png").unlink()
+    (tmp_path / "figures" / f"{figure}.panel.png").unlink()
     assert front.thumbnails([book([])], tmp_path / "cards") == {}
 
 
@@ -138,10 +152,20 @@ def test_how_to_cite_is_as_the_citation_file_says(book):
     assert "Last verification" in cite and "CC-BY-4.0" in cite
 
 
+def test_the_readme_counts_the_verdicts_of_the_largest_records():
+    claims = {entry["id"] for entry in chapters.entries() if entry.get("kind", "claim") == "claim"}
+    counts = Counter()
+    for name in notebooks.names():
+        known = records.read(paths.record(records.on_record(name)[0], name)).provenance
+        counts.update(verdict["verdict"] for verdict in known["verdicts"] if verdict["id"] in claims)
+    said = f"{sum(counts.values())} claims, {ledger.counts_text(counts)}"
+    assert said in " ".join((BOOK / "README.md").read_text(encoding="utf-8").split()), f"README.md must say: {said}"
+
+
 def test_a_contradicted_claim_carries_its_fraction(book):
     settings = [part("supported")] * 16 + [part("contradicted")] * 4
     page = ledger.pages([book(["contradicted"], settings)])["ledger"]
-    assert "**Contradicted**: 16 of 20 settings support it, in the profile `laptop`" in page
+    assert "**Contradicted**: 16 of 20 settings support it, and all must, in the profile `laptop`" in page
     row = next(line for line in page.splitlines() if line.startswith('<tr data-verdict="contradicted"'))
     assert "16 of 20 settings" in row and 'data-value="0.8"' in row and "Hui et al. 2022" in row
 
@@ -150,7 +174,10 @@ def test_one_setting_shows_its_estimate_and_a_setting_without_verdict_counts_as_
     one = ledger.pages([book(["contradicted"], [part("contradicted")])])["ledger"]
     assert "0.5 [0.4, 0.6], n = 5" in one and "of 1 setting" not in one
     unmeasured = [{"setting": {}, "n": 1, "undefined": 4}, part("supported"), part("inconclusive")]
-    assert ledger.share_text({"parts": unmeasured}) == "1 of 2 settings supports it" and ledger.share_text({"parts": unmeasured[:2]}) == ""
+    assert (
+        ledger.share_text({"parts": unmeasured}) == "1 of 2 settings supports it, and all must"
+        and ledger.share_text({"parts": unmeasured[:2]}) == ""
+    )
 
 
 def test_the_ledger_has_every_claim_once_in_the_table_and_once_in_full(book):

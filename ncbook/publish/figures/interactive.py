@@ -19,7 +19,7 @@ FORM = "%.4g"  # of a number: finer than a pixel
 ALL = "all of them"
 TICKS = {"labelSeparation": 8, "format": "~g"}
 COLOURS = [look["color"] for look in LOOKS]
-DASHES = [[1, 0], [6, 3], [8, 3, 2, 3], [2, 2], [12, 3], [4, 4]]
+DASHES = [[1, 0], [6, 3], [8, 3, 2, 3], [2, 2], [12, 3], [4, 4], [1, 4]]  # seven, and six colours: 42 lines before two look alike
 
 
 def interactive(spec: dict, figure: str, *, what: str) -> None:
@@ -68,7 +68,7 @@ def chart(
     fixed = {"domain": [float(FORM % end) for end in ends]} if slide and len(y) == 1 else {}
     spec["transform"].append({"filter": " && ".join(["isValid(datum.y)", *(f"datum.{axis} > 0" for axis in log)])})
     look = {"field": "series", "type": "nominal", "sort": None, "title": None}
-    legend = {"orient": "bottom", "symbolType": "stroke", "symbolSize": 400}
+    legend = {"orient": "bottom", "columns": 3, "symbolType": "stroke", "symbolSize": 400}
     return spec | {
         "mark": {"type": "line", "point": {"size": 28}, "strokeWidth": 1.6},
         "encoding": {

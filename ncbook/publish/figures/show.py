@@ -17,6 +17,8 @@ FIGURE_MIME = "application/vnd.ncbook.figure+json"
 def show(figure: Figure, name: str, *, what: str, finding: str, table: pd.DataFrame, folder: Path) -> None:
     """Save a figure in `folder` as ``<name>.svg``, ``.png`` and ``.csv`` (the `table` that it draws), display it with caption and alt text.
 
+    Its first panel alone is left there too, as ``<name>.panel.png``, for the card of the opening page.
+
     `what` says what is drawn, in sentences, `finding` what is to be seen, with the numbers of this run. The two are the caption; the alt
     text begins with the kind of figure. Both are plain text, in which Markdown and formulas stay as they are written. The build refuses a
     figure that lacks one of these, so that they are checked here, where the author sees it (`InputError`).
@@ -39,6 +41,9 @@ def show(figure: Figure, name: str, *, what: str, finding: str, table: pd.DataFr
         svg = io.StringIO()
         figure.savefig(svg, format="svg", metadata={"Date": None})
         figure.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": None})
+        if box := figure.axes[0].get_tightbbox():
+            panel = box.transformed(figure.dpi_scale_trans.inverted()).padded(0.05)
+            figure.savefig(folder / f"{name}.panel.png", dpi=150, bbox_inches=panel, metadata={"Software": None})
     (folder / f"{name}.svg").write_text(svg.getvalue(), encoding="utf-8")
     table.to_csv(folder / f"{name}.csv", index=False)
     plt.close(figure)
