@@ -17,6 +17,7 @@ from ncbook.claims import registry, rule
 from ncbook.claims.registry import Claim, judge_claim
 from ncbook.claims.text import by_setting, estimate_text, readings_text, setting_text, test_text
 from ncbook.errors import InputError
+from ncbook.escape import markdown
 from ncbook.publish import notebooks
 from ncbook.publish.judge import judge
 from ncbook.publish.verdicts import Verdicts
@@ -309,7 +310,10 @@ def test_judge_leaves_the_verdicts_for_the_ledger(tmp_path, monkeypatch):
     assert [(v["id"], v["verdict"], v["reason"]) for v in kept["verdicts"]] == [("one", "supported", "")]
     assert repr(found) == "✔ one: supported"
     estimate = "-1 [-1.1, -0.902], n\u00a0=\u00a05"
-    assert f"| [It is so.](#claim-one)<br>{ENTRY['measures']} | **✔ supported** | {estimate} | below 0.1 |" in found._repr_markdown_()
+    assert (
+        f"| [It is so.](#claim-one)<br>{markdown(ENTRY['measures'])} | **✔ supported** | {estimate} | below 0.1 |"
+        in found._repr_markdown_()
+    )
     with pytest.raises(InputError, match="unknown table 'collapse'"):
         judge("train_test_collapse", {"colapse": table(a_x=BAD)}, **asked)
 

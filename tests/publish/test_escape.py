@@ -134,7 +134,7 @@ def test_verdicts_and_their_settings(myst, monkeypatch):
     monkeypatch.setenv("NCBOOK_ROOT", str(BOOK))
     claim = replace(claims()[0], statement="It is so.")
     part = {"setting": {"dataset": attack(1)}, "n": 0, "undefined": 3}
-    harmless(myst, Verdicts([Verdict(claim, "quick", "not measured", [part], f"in: {attack(2)}")])._repr_markdown_())
+    harmless(myst, Verdicts([Verdict(claim, "quick", "not measured", [part, part], f"in: {attack(2)}")])._repr_markdown_())
     harmless(myst, Verdicts([Verdict(claim, "quick", "not measured", [], f"in: {attack(2)}")])._repr_markdown_())
 
 
