@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from ncbook import chapters, paths
-from ncbook.claims.text import MARKS, share_text
+from ncbook.claims.text import MARKS, verdict_text
 from ncbook.escape import markdown
 from ncbook.publish import notebooks, questions, sources, trust
 from ncbook.publish.execute import Chapter
@@ -98,7 +98,7 @@ def _card(chapter: Chapter, found: list[Judged], picture: str | None) -> str:
 
 
 def _answer(one: Judged) -> str:
-    share = share_text(one.verdict, one.claim.get("combine", "all"))
+    _, _, share = verdict_text(one.verdict, one.claim.get("combine", "all")).partition(": ")
     link = f"ledger.html#claim-{shown(one.claim['id'])}"
     return (
         f'<li><a class="nc-verdict nc-{one.word.replace(" ", "-")}" href="{link}">{MARKS[one.word]} {one.word.capitalize()}</a>'

@@ -5,6 +5,7 @@ import json
 import matplotlib
 import pandas as pd
 import pytest
+from PIL import Image
 
 matplotlib.use("Agg")
 
@@ -38,7 +39,14 @@ def draw(table):
 
 def test_show_leaves_svg_png_and_csv_and_displays_what_the_build_needs(displayed, table, tmp_path):
     figures.show(draw(table), "a-figure", what="NC1 against\n  epoch", finding="It falls.", table=table, folder=tmp_path / "figures")
-    assert sorted(p.name for p in (tmp_path / "figures").iterdir()) == ["a-figure.csv", "a-figure.png", "a-figure.svg"]
+    assert sorted(p.name for p in (tmp_path / "figures").iterdir()) == [
+        "a-figure.csv",
+        "a-figure.panel.png",
+        "a-figure.png",
+        "a-figure.svg",
+    ]
+    whole, panel = (Image.open(tmp_path / "figures" / f"a-figure{part}.png").width for part in ("", ".panel"))
+    assert 0.3 * whole < panel < 0.7 * whole  # one of two panels
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "figures" / "a-figure.csv"), table)
     assert (tmp_path / "figures" / "a-figure.png").read_bytes().startswith(b"\x89PNG")
     (bundle,) = displayed
@@ -58,7 +66,9 @@ def test_a_finding_of_many_numbers_moves_below_the_figure_and_the_verdicts_take_
     cell = {"metadata": {}, "outputs": [output]}
     judged = {"it-falls": {"verdict": "contradicted", "parts": [{"verdict": "supported"}, {"verdict": "contradicted"}]}}
     caption(cell, claims=[{"id": "it-falls", "statement": "It falls."}], judged=judged)
-    assert cell["metadata"]["mystnb"]["figure"]["caption"] == "It falls\\: contradicted\\: 1 of 2 settings supports it\\. V\\."
+    assert (
+        cell["metadata"]["mystnb"]["figure"]["caption"] == "It falls\\: contradicted\\: 1 of 2 settings supports it, and all must\\. V\\."
+    )
     assert cell["metadata"]["numbers"] == many
 
 

@@ -19,6 +19,7 @@ FORM = "%.4g"  # of a number: finer than a pixel
 ALL = "all of them"
 TICKS = {"labelSeparation": 8, "format": "~g"}
 COLOURS = [look["color"] for look in LOOKS]
+MANY = 20  # lines: of more, one seed's are shown first
 DASHES = [[1, 0], [6, 3], [8, 3, 2, 3], [2, 2], [12, 3], [4, 4], [1, 4]]  # seven, and six colours: 42 lines before two look alike
 
 
@@ -52,7 +53,8 @@ def chart(
 
     `y` names columns in words; of several, one is chosen. `choose` and `slide` are the controls, each its name in words and a column: one
     of its values is chosen from a list, or with a slider (numbers). Several columns of `choose` are chosen together. Of a table with
-    several seeds each is a line, and one of them can be chosen. `log` holds the letters of the logarithmic axes.
+    several seeds each is a line, and one of them can be chosen; of many lines one seed's are shown first. `log` holds the letters of the
+    logarithmic axes.
     """
     rows, params, conditions, sliders = controlled(table, choose, slide or {})
     rows["x"], rows["series"] = table[x], _words(table, colour)
@@ -60,7 +62,8 @@ def chart(
     if several := table.get("seed", pd.Series()).nunique() > 1:
         rows["seed"] = table["seed"]
         told["seed"] = "seed"
-        params.append(_list("seed", "seed", [ALL, *sorted(table["seed"].unique().tolist())]))
+        seeds = sorted(table["seed"].unique().tolist())
+        params.append(_list("seed", "seed", [ALL, *seeds]) | ({"value": seeds[0]} if len(seeds) * rows["series"].nunique() > MANY else {}))
         conditions.append(f"seed === '{ALL}' || datum.seed === seed")
     spec = chart_of(table, y, rows, params, conditions, sliders)
     shown = table[list(y.values())].stack()
