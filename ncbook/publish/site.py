@@ -20,6 +20,8 @@ from ncbook.publish import sources
 ICONS = re.compile(r'\s*<script[^>]*src="[^"]*/scripts/fontawesome\.js[^"]*"></script>')
 IMAGE = re.compile(r'<img (?![^>]*\b(?:loading|width)=)(?=[^>]*\bsrc="([^"]+\.svg)")')
 SIZE = re.compile(r'<svg [^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"')
+TERM = re.compile(r'<dt id="(term-[^"]+)">.*?</dt><dd>(.*?)</dd>', re.DOTALL)
+USED = re.compile(r'<a class="reference internal" (?=href="[^"#]*glossary\.html#(term-[^"]+)")')
 LIST = re.compile(r'<div role="list" (?=class="citation-list")')  # docutils names a list whose children are no items of one
 NEEDLESS = re.compile(r"thebe|_static/vega/", re.IGNORECASE)  # explore.js loads Vega by itself, when a chart comes into view
 MATHJAX = re.compile(r"mathjax", re.IGNORECASE)
@@ -86,13 +88,22 @@ def _tags(description: str, title: str, book: str) -> str:
 
 
 def _finish(app: Sphinx, exception: Exception | None) -> None:
-    """What no template can be told: drop the second drawing of the icons and a wrong role; images wait until they come into view."""
+    """What no template can be told: drop the second drawing of the icons and a wrong role; images wait until they come into view; a word of
+    the glossary says what it means to a mouse that rests on it."""
     if exception is None and app.builder.format == "html":
+        glossary = Path(app.outdir) / "glossary.html"
+        meanings = dict(TERM.findall(glossary.read_text(encoding="utf-8"))) if glossary.is_file() else {}
         for page in Path(app.outdir).rglob("*.html"):
             if "_static" not in page.relative_to(app.outdir).parts:
                 text = page.read_text(encoding="utf-8")
-                text = LIST.sub("<div ", ICONS.sub("", text))
+                text = USED.sub(partial(_explained, meanings), LIST.sub("<div ", ICONS.sub("", text)))
                 page.write_text(IMAGE.sub(partial(_waiting, page), text), encoding="utf-8")
+
+
+def _explained(meanings: dict[str, str], link: re.Match) -> str:
+    """A link to a word of the glossary, with its meaning as plain text; a formula is left as it is written in TeX."""
+    plain = " ".join(re.sub(r"<[^>]*>|\\[()]", "", meanings.get(link[1], "")).split())
+    return f'{link[0]}title="{html.escape(html.unescape(plain))}" ' if plain else link[0]
 
 
 def _waiting(page: Path, image: re.Match) -> str:

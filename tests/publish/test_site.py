@@ -95,6 +95,19 @@ def test_what_the_theme_draws_twice_is_dropped_and_images_wait_in_their_place(tm
     assert (tmp_path / "_static" / "macros.html").read_text() == before
 
 
+def test_a_word_of_the_glossary_says_what_it_means(tmp_path):
+    definition = '<p>A "sum" of <span class="math">\\(h\\)</span> &amp; <em>more</em>.</p>'
+    (tmp_path / "glossary.html").write_text(f'<dt id="term-a-word">a word<a class="headerlink" href="#x">#</a></dt><dd>{definition}\n</dd>')
+    link = '<a class="reference internal" {}href="../glossary.html#term-{}">'
+    (tmp_path / "chapters").mkdir()
+    page = tmp_path / "chapters" / "a.html"
+    page.write_text(link.format("", "a-word") + link.format("", "unknown"))
+    app = SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=str(tmp_path))
+    for _ in range(2):
+        site._finish(app, None)
+        assert page.read_text() == link.format('title="A &quot;sum&quot; of h &amp; more." ', "a-word") + link.format("", "unknown")
+
+
 def test_the_configuration_keeps_its_licence_line():
     config = yaml.safe_load((BOOK / "_config.yml").read_text())
     assert "CC-BY-4.0" in config["sphinx"]["config"]["html_theme_options"]["extra_footer"]  # under `html` the theme would not see it
