@@ -30,7 +30,7 @@ needs = $(RUN) -c "import importlib.util as u, sys; lack = [n for n in sys.argv[
 	lack and sys.exit('make $@ needs ' + ', '.join(lack) + ', which this environment lacks: pip install -r requirements-dev.lock')" $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help book figures record verify publish test test-slow test-all lint style types imports format bench lab serve clean locks
+.PHONY: help book figures record verify publish pdf test test-slow test-all lint style types imports format bench lab serve clean locks
 .SUFFIXES:
 
 help:
@@ -42,6 +42,7 @@ help:
 	@echo "make verify            train a profile again and compare every number with the record (CHAPTER=one of them; STRICT=1)"
 	@echo "make record            keep a profile's finished tables in data/results (CHAPTER=one of them)"
 	@echo "make publish           the book from the largest records, without training"
+	@echo "make pdf               the built book as one PDF, printed by Chromium"
 	@echo "make lint              style, types, and that the package's imports point one way"
 	@echo "make format            write the style that make lint asks for"
 	@echo "make bench             speed of metrics and training against what else one would use (minutes; SHAPES=20000,512,10: one shape N,d,C)"
@@ -76,6 +77,10 @@ verify: $(STAMP)
 
 publish: $(STAMP)
 	@$(NCBOOK) publish
+
+pdf: $(STAMP)
+	@$(call needs,pypdf)
+	@$(NCBOOK) pdf
 
 test: $(STAMP)
 	@$(PYTEST)

@@ -73,6 +73,7 @@
       requestAnimationFrame(step);
     };
     button.addEventListener("click", () => (since === null ? play() : stop()));
+    window.addEventListener("beforeprint", () => { t = last; stop(); });
     slider.addEventListener("input", () => { t = Number(slider.value); stop(); });
     figure.querySelector("fieldset").addEventListener("change", ({ target }) => {
       panels.forEach(({ box }) => { box.hidden = target.value !== "both" && target.value !== box.dataset.split; });

@@ -189,6 +189,17 @@ def publish(jobs: Jobs = None) -> None:
     print(f"the book: {page}")
 
 
+@app.command("pdf")
+def print_book() -> None:
+    """Print the built book to one PDF, with Chromium."""
+    from ncbook import paths
+    from ncbook.publish import pdf
+
+    with _alone():
+        printed = pdf.write(paths.build() / "html")
+    print(f"the printed book: {printed}")
+
+
 @runs_app.command("import")
 def runs_import(folder: Annotated[str, typer.Argument(help="The data/runs of another machine, or a copy of it.")]) -> None:
     """Merge finished runs of another machine into this cache; what is not whole is left out and named."""
