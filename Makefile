@@ -22,8 +22,8 @@ else
   DEV_STAMP :=
 endif
 NCBOOK := $(RUN) -m ncbook
-# without a GPU's worth of work to share, one thread is faster and gives the same digits everywhere
-PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest
+# one thread gives the same digits everywhere; the cores get a process each, and a file of tests stays in one
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile
 
 # one sentence where an environment of yours lacks what a target runs
 needs = $(RUN) -c "import importlib.util as u, sys; lack = [n for n in sys.argv[1:] if not u.find_spec(n)]; \
@@ -83,9 +83,11 @@ pdf: $(STAMP)
 	@$(NCBOOK) pdf
 
 test: $(STAMP)
+	@$(call needs,pytest xdist hypothesis)
 	@$(PYTEST)
 
 test-slow: $(STAMP)
+	@$(call needs,pytest xdist hypothesis)
 	@$(PYTEST) -m slow
 
 test-all: test test-slow

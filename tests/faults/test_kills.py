@@ -136,7 +136,7 @@ def undisturbed(tmp_path_factory) -> dict:
     return found
 
 
-def test_kills_while_training_and_executing(tmp_path, undisturbed, capsys):
+def test_kills_while_training_and_executing(tmp_path, undisturbed, told):
     wanted = [("toy", "run", 18, 6.0, 1), ("toy", "run", 18, 6.0, 2), (REAL, "run", 5, 12.0, 3)]
     books = [Book(tmp_path / str(number), chapter) for number, (chapter, *_) in enumerate(wanted)]
     with ThreadPoolExecutor(2) as pool:
@@ -146,13 +146,12 @@ def test_kills_while_training_and_executing(tmp_path, undisturbed, capsys):
         book.finish("run")
         assert (book.runs(), book.figures()) == undisturbed[book.chapter]
     counts = {name: killed.count(name) for name in ("command", "kernel", "worker", "nobody")}
-    with capsys.disabled():
-        print(f"\nkilled while training or executing: {counts}; no finished run lost, no table differs")
+    told(f"killed while training or executing: {counts}; no finished run lost, no table differs")
     real = len(waiting[-1].result()) - waiting[-1].result().count("nobody")
     assert len(killed) - counts["nobody"] >= 40 and real >= 3 and counts["kernel"] + counts["worker"] >= 5
 
 
-def test_kills_while_rendering(tmp_path, undisturbed, capsys):
+def test_kills_while_rendering(tmp_path, undisturbed, told):
     book = Book(tmp_path, "toy")
     book.finish("run")
     killed = shoot(book, "book", 6, 9.0, 4, *undisturbed["toy"])
@@ -160,8 +159,7 @@ def test_kills_while_rendering(tmp_path, undisturbed, capsys):
     assert "A toy" in (tmp_path / "book" / "_build" / "html" / "chapters" / "toy.html").read_text()
     assert sorted(p.name for p in (tmp_path / "book" / "_build").glob("html*")) == ["html"]
     count = len(killed) - killed.count("nobody")
-    with capsys.disabled():
-        print(f"\nkilled while rendering: {count} of {len(killed)}; the book is whole")
+    told(f"killed while rendering: {count} of {len(killed)}; the book is whole")
     assert count >= 3
 
 

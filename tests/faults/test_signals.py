@@ -136,7 +136,7 @@ def arguments(command: str, finished: Checkout) -> list[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_signals(finished, tmp_path, command, capsys):
+def test_signals(finished, tmp_path, command, told):
     checkout = object.__new__(Checkout)
     checkout.root = tmp_path / "checkout"
     shutil.copytree(finished.root, checkout.root)
@@ -156,6 +156,5 @@ def test_signals(finished, tmp_path, command, capsys):
     assert finished.trained.items() <= checkout.tables().items() <= tables.items()
     kept = {name: content for name, content in results.items() if not name.endswith("provenance.json")}
     assert {name: content for name, content in checkout.contents("data/results").items() if name in kept} == kept
-    with capsys.disabled():
-        print(f"\n{command}: {shot.count()} of {4 * ROUNDS} rounds hit; nothing lost, no orphan, no lock")
+    told(f"{command}: {shot.count()} of {4 * ROUNDS} rounds hit; nothing lost, no orphan, no lock")
     assert len(shot.hits) >= ROUNDS
