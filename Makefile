@@ -39,7 +39,8 @@ help:
 	@echo "make test-all          also the browser and the slow tests"
 	@echo "make figures           train and execute all chapters, without building pages"
 	@echo "make figure-CHAPTER    one chapter:$$(ls book/chapters/*.ipynb | sed 's|.*/| |; s|.ipynb||' | tr '\n' ' ')"
-	@echo "make verify            train a profile again and compare every number with the record (CHAPTER=one of them; STRICT=1)"
+	@echo "make verify            train a profile again and compare every number with the record (CHAPTER=one of them; STRICT=1;"
+	@echo "                       REUSE=1: take the runs of make book, and do not train them again)"
 	@echo "make record            keep a profile's finished tables in data/results (CHAPTER=one of them)"
 	@echo "make publish           the book from the largest records, without training"
 	@echo "make pdf               the built book as one PDF, printed by Chromium"
@@ -73,7 +74,7 @@ record: $(STAMP)
 	@$(NCBOOK) record $(CHAPTER)
 
 verify: $(STAMP)
-	@$(NCBOOK) verify $(CHAPTER) $(if $(STRICT),--strict)
+	@$(NCBOOK) verify $(CHAPTER) $(if $(STRICT),--strict) $(if $(REUSE),--reuse)
 
 publish: $(STAMP)
 	@$(NCBOOK) publish

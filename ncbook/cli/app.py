@@ -138,6 +138,7 @@ def verify_profile(
     jobs: Jobs = None,
     executor: Executor = None,
     strict: Annotated[bool, typer.Option("--strict", help="Fail what can be compared by a weaker class only.")] = False,
+    reuse: Annotated[bool, typer.Option("--reuse", help="Compare runs that were trained here before, and train the others.")] = False,
 ) -> None:
     """Train a profile again in a clean place and compare every number with the record; exit 1 when one does not hold."""
     from ncbook.publish import execute, records, verify
@@ -148,8 +149,8 @@ def verify_profile(
         if not any(records.exists(profile, chapter.name) for chapter in requested):
             which = f"there is no record of {', '.join(chapters)}" if chapters else "no chapter has a record"
             raise InputError(f"{which} under the profile {profile}; `make record PROFILE={profile}` makes one.")
-        results = verify.verify(requested, jobs=jobs)
-        verify.write_report(results, profile)
+        results = verify.verify(requested, jobs=jobs, reuse=reuse)
+        verify.write_report(results, profile, reused=reuse)
     table = Table("chapter", "profile", "table", "verdict", "cells", "largest difference", box=None)
     for result in results:
         largest = "see below" if result.misses else result.largest

@@ -87,5 +87,6 @@ def _told(profile: str, report: dict) -> str:
     at = "" if report["commit"] == "unknown" else f", at commit {code(report['commit'][:10])}"
     at += " with uncommitted changes" * (report["dirty"] and bool(at))
     named = ", ".join(map(code, older)) if len(older) <= NAMED else f"{len(older)} chapters"
+    how = " Its runs were those that this checkout had trained before." if report.get("reused") else ""
     since = f" **Of an older record, or of older code: {named}.**" if older else ""
-    return f"{code(profile)}, {markdown(report['when'])}{at}: {len(report['tables'])} tables, {listed}.{since}"
+    return f"{code(profile)}, {markdown(report['when'])}{at}: {len(report['tables'])} tables, {listed}.{how}{since}"

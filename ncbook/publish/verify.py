@@ -17,7 +17,7 @@ import html
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 
 from ncbook import chapters, paths, settings
@@ -57,8 +57,11 @@ class Compared:
         return self.by == WEAKER
 
 
-def verify(requested: list[Chapter], *, jobs: int | None = None) -> list[Compared]:
-    """Train the short runs and the profile again, away from the cache, and compare each table of each chapter with its record."""
+def verify(requested: list[Chapter], *, jobs: int | None = None, reuse: bool = False) -> list[Compared]:
+    """Train the short runs and the profile again, away from the cache, and compare each table of each chapter with its record.
+
+    With `reuse` the profile's runs are those that were trained in this checkout before, as far as they are there.
+    """
     short = [replace(chapter, profile=chapters.SHORT, parameters=parameters(chapter.name, chapters.SHORT)) for chapter in requested]
     results = []
     for group in (short, requested):
@@ -66,7 +69,7 @@ def verify(requested: list[Chapter], *, jobs: int | None = None) -> list[Compare
         for chapter in group:
             (present if records.exists(chapter.profile, chapter.name) else lacking).append(chapter)
         results += [_no_record(chapter) for chapter in lacking]
-        results += _compared(present, jobs=jobs)
+        results += _compared(present, jobs=jobs, reuse=reuse and group is requested)
     return results
 
 
@@ -75,7 +78,7 @@ def _no_record(chapter: Chapter) -> Compared:
     return Compared(chapter.name, chapter.profile, "–", "record", 0, misses=[why])
 
 
-def _compared(requested: list[Chapter], *, jobs: int | None) -> list[Compared]:
+def _compared(requested: list[Chapter], *, jobs: int | None, reuse: bool) -> list[Compared]:
     """The chapters' tables against their records: exactly, and where that does not hold by what rounding does."""
     if not requested:
         return []
@@ -84,7 +87,8 @@ def _compared(requested: list[Chapter], *, jobs: int | None) -> list[Compared]:
         c.name: records.planned_short(c.name) if c.profile == chapters.SHORT else records.planned(c.name, c.parameters) for c in requested
     }
     planned = {(name, table): runs for name, of_chapter in tables.items() for table, runs in of_chapter.items()}
-    fresh, failed = _trained(planned, settings.instruction_set(), f"verify-{requested[0].profile}", jobs=jobs)
+    place = None if reuse else f"verify-{requested[0].profile}"
+    fresh, failed = _trained(planned, settings.instruction_set(), place, jobs=jobs)
     profile, results, apart = requested[0].profile, {}, {}
     for (name, table), runs in planned.items():
         here = name, table
@@ -144,12 +148,13 @@ def _verdicts(record: records.Record, profile: str) -> Compared:
 
 
 def _trained(
-    planned: dict[tuple, list[Run]], instruction_set: str, name: str, *, jobs: int | None
+    planned: dict[tuple, list[Run]], instruction_set: str, name: str | None, *, jobs: int | None
 ) -> tuple[dict[tuple, Table], dict[tuple, list[str]]]:
-    """The tables of the plans, trained in a place of their own under an instruction set, and what failed in the others."""
+    """The tables of the plans, trained under an instruction set in a place of their own, or without a `name` of one in the cache, and what
+    failed in the others."""
     chosen = {here: [replace(run, instruction_set=instruction_set) for run in runs] for here, runs in planned.items()}
     everything, errors = [run for runs in chosen.values() for run in runs], {}
-    with away_from_the_cache(name):
+    with away_from_the_cache(name) if name else nullcontext():
         try:
             finish(everything, jobs=jobs, timeout=time_limit(everything))
         except SweepError as error:
@@ -207,13 +212,13 @@ def summary(results: list[Compared]) -> str:
     return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in sorted(set(verdicts)))
 
 
-def write_report(results: list[Compared], profile: str) -> None:
+def write_report(results: list[Compared], profile: str, *, reused: bool = False) -> None:
     """Leave the report as ``report.json`` and ``report.html`` in ``book/_build/verify/<profile>/``; the book's page of trust shows it."""
     folder = paths.writable(paths.build() / "verify" / profile)
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     rows = [{**asdict(result), "verdict": result.verdict} for result in results]
     holds = not any(result.misses for result in results)
-    report = {"profile": profile, "when": when, "holds": holds, "tables": canonical({"rows": rows})["rows"]}
+    report = {"profile": profile, "when": when, "holds": holds, "reused": reused, "tables": canonical({"rows": rows})["rows"]}
     report |= trust.verified_now(profile, sorted({result.chapter for result in results}))
     (folder / "report.json").write_text(sealed.seal(report), encoding="utf-8")
     cells = "".join(

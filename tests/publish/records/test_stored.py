@@ -21,7 +21,7 @@ from ncbook.publish.parameters import parameters
 from ncbook.publish.verdicts import changed_code
 from ncbook.runs import store
 from ncbook.runs.plan import Table
-from ncbook.runs.run import Run
+from ncbook.runs.run import Run, SweepError
 
 CHAPTER, TABLE = "train_test_collapse", "collapse"
 PROFILES = ("short", "quick")
@@ -257,6 +257,21 @@ def test_the_same_digits_are_exact(verified):
     results = verified()
     assert told(results) == [] and [r.by for r in results] == ["exact"] * (len(results) - 1) + ["claims"]
     assert verify.summary(results) == f"{len(results)} exact" and len(results) == 1 + sum(len(planned_of(profile)) for profile in PROFILES)
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+def test_runs_that_were_trained_here_are_compared_only_when_asked_for(stored, monkeypatch, reuse):
+    places = []
+
+    def fail(runs, **_):
+        places.append(paths.runs())
+        raise SweepError([(run, "stopped", "") for run in runs], len(runs))
+
+    monkeypatch.setattr(verify, "finish", fail)
+    cache = paths.runs()
+    verify.verify(execute.prepare([CHAPTER], "quick", {}), reuse=reuse)
+    short, quick = places
+    assert short != cache and (quick == cache) is reuse
 
 
 def test_other_last_digits_are_rounding_on_another_processor_and_a_miss_on_this_one(verified):
