@@ -169,6 +169,20 @@ def test_values_that_do_not_vary():
     assert rule.combine([same], "all") == "supported"
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1e12])
+@pytest.mark.parametrize("test", [{"test": "greater"}, {"test": "less"}, {"test": "equivalent", "margin": 1.0}])
+def test_the_unit_of_the_values_decides_nothing(unit, test):
+    values = np.random.default_rng(3).normal(0.5, 0.4, size=7)
+    scaled = test | {name: unit * value for name, value in test.items() if name == "margin"}
+    for threshold in (0.0, 0.3):
+        here, there = part_of(values, **test, threshold=threshold), part_of(unit * values, **scaled, threshold=unit * threshold)
+        assert (there.p_for, there.p_against) == pytest.approx((here.p_for, here.p_against))
+        assert (there.low, there.high) == pytest.approx((unit * here.low, unit * here.high))
+    rounded = unit * np.array([0.1 + 0.2, 0.3, 0.1 * 3, 0.3, 0.3])  # on the threshold but for rounding: neither it nor its opposite
+    on_it = part_of(rounded, threshold=unit * 0.3)
+    assert (on_it.p_for, on_it.p_against) == (0.5, 0.5)
+
+
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, np.nan], [1.0, np.inf], [[1.0, 2.0], [3.0, 4.0]]])
 def test_no_interval_without_numbers(values):
     with pytest.raises(InputError, match="two or more finite numbers"):
