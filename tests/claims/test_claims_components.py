@@ -104,7 +104,7 @@ def test_the_unit_of_the_measurement_is_a_factor_and_nothing_else(unit):
 
 @pytest.mark.parametrize("size", [1.0, 0.1, 1 / 3])
 def test_shuffles_that_spread_as_widely_as_the_table_count(size):
-    """Of two frames and two seeds every second shuffle spreads as widely, but for rounding; frames that do not differ are as any shuffle."""
+    """Of two frames and two seeds every second shuffle spreads as widely, but for rounding; where no frame differs every one does."""
     two = component(size * np.array([[7.0, 0.3], [8.1, 1.4]]))
     assert 0.45 < two.p < 0.55
     assert component(np.full((3, 4), size)).p == 1
