@@ -296,6 +296,37 @@ def test_what_cannot_be_measured_is_compared_by_a_weaker_class_and_counted_so(ve
     assert verify.summary(results) == f"{len(results) - 1} exact, 1 within its spread (weaker)"
 
 
+def test_a_few_networks_may_be_off_after_training_and_none_in_the_short_runs(verified):
+    few = scaled(1.3, "epoch > 0 and seed == seed.min()")
+    results = verified(short=few, quick=few)
+    assert of_table(results, "short").verdict == "MISS" and of_table(results, "quick").verdict == "within rounding"
+
+
+def test_a_record_of_another_device_may_be_further_away_and_is_counted_as_weaker(verified):
+    """1.01 is more than rounding makes, and less than the seeds do."""
+    results = verified(quick=scaled(1.01), device="cuda")
+    assert told(results) == [] and of_table(results, "quick").is_weaker and not of_table(results, "short").is_weaker
+
+
+def test_on_a_gpu_rounding_can_be_measured_in_the_short_runs_only(stored, monkeypatch):
+    monkeypatch.setattr(settings, "instruction_sets", lambda: ["generic", "avx512", "avx2"])
+    monkeypatch.setattr(settings, "instruction_set", lambda: "avx2")
+    short, quick = (execute.Chapter(CHAPTER, profile, {}) for profile in PROFILES)
+    for device, ways in (("cpu", ["generic", "avx512"]), ("cuda", [])):
+        monkeypatch.setattr(settings, "device", lambda device=device: device)
+        assert verify._other_ways(quick, {(CHAPTER, TABLE): None}) == ways
+        assert verify._other_ways(short, {(CHAPTER, TABLE): None}) == ["generic", "avx512"]
+        assert verify._other_ways(short, {}) == []  # where every table is exact
+
+
+def test_runs_that_fail_are_a_miss_of_their_table_with_the_reason(stored, monkeypatch):
+    failed = ["seed=100: ValueError: no such thing"]
+    monkeypatch.setattr(verify, "_trained", lambda planned, *how, jobs: ({}, dict.fromkeys(planned, failed)))
+    results = [r for r in verify.verify(execute.prepare([CHAPTER], "quick", {})) if r.by != "claims"]
+    assert [(r.profile, r.table) for r in results] == [(profile, table) for profile in PROFILES for table in planned_of(profile)]
+    assert {(r.by, r.cells, r.verdict, *r.misses) for r in results} == {("run", 0, "MISS", *failed)}
+
+
 def resealed(change: Callable[[dict], None]) -> None:
     """Change the provenance, and make its checksum hold again."""
     path = record().folder / "provenance.json"
