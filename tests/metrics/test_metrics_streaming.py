@@ -158,6 +158,18 @@ def test_empty_batches_and_missing_classes():
         collapse.compute()
 
 
+def test_a_class_without_samples_makes_all_of_the_second_pass_nan_and_warns():
+    H, y = data()
+    H, y = H[y != 2], y[y != 2]
+    lacking = ClassMoments.from_features(H, y, num_classes=CLASSES, allow_missing=True)
+    with pytest.warns(UserWarning, match="no samples of class 2; what needs them is NaN"):
+        collapse = Collapse(lacking, **head())
+    assert all(value.isnan() for value in stream(collapse, H, y, 50).compute().values())
+    assert set(collapse.compute()) == set(SECOND)
+    whole = Collapse(ClassMoments.from_features(*data()), centres=lacking)  # centres decide as well
+    assert all(value.isnan() for value in stream(whole, *data(), 50).compute().values())
+
+
 @pytest.mark.parametrize("metric", [lambda: ClassMeans(2, 1), lambda: Collapse(ClassMoments.from_features(*small()))])
 def test_compute_before_update(metric):
     with pytest.warns(UserWarning, match="before the ``update``"), pytest.raises(InputError, match="no samples"):
