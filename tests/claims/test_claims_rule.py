@@ -119,6 +119,9 @@ def test_the_verdict_is_what_the_interval_says():
         part = rule.judge_part(values, test="greater", threshold=0.0)
         expected = "supported" if part.low > 0 else "contradicted" if part.high < 0 else "inconclusive"
         assert rule.combine([part], "all") == rule.combine([part], "any") == expected
+        for how in ("all", "any"):  # as the power of a claim is computed, many at once
+            holds, fails = rule.outcome(np.array([[part.p_for]]), np.array([[part.p_against]]), how)
+            assert (holds.tolist(), fails.tolist()) == ([expected == "supported"], [expected == "contradicted"])
         mirrored = rule.judge_part(-values, test="less", threshold=0.0)
         assert mirrored.p_for == pytest.approx(part.p_for)
         assert mirrored.high == pytest.approx(-part.low)
