@@ -109,6 +109,7 @@ def test_merging_leaves_out_what_was_exchanged_or_is_of_an_older_form(entry, oth
     monkeypatch.setenv("NCBOOK_ROOT", str(tmp_path_factory.mktemp("ours")))
     assert store.merge(theirs) == (1, 0, [theirs / "toy" / key for key in ("k1", "k2", "k5")])
     assert store.read("toy", "k4")[1] == INFO | {"experiment": "toy", "key": "k4"}
+    assert store.merge(theirs) == (0, 1, [theirs / "toy" / key for key in ("k1", "k2", "k5")])
 
 
 @pytest.mark.parametrize("content", ["[]", "null", "{}", '{"sha256": 3}', "\udcff"])
