@@ -165,6 +165,14 @@ def test_a_weight_may_be_a_list_of_rows_and_with_its_bias_a_pair():
         assert [part.tolist() for part in head.read()] == [rows, bias]
 
 
+@pytest.mark.parametrize("shape", [(4, 3), (1, 3), (4, 1)])
+def test_a_convolution_of_one_pixel_has_the_weight_of_a_linear_layer(shape):
+    for convolution in (nn.Conv1d(*shape, 1), nn.Conv2d(*shape, 1), nn.Conv3d(*shape, 1)):
+        weight, bias = Head(convolution).read()
+        torch.testing.assert_close(weight, convolution.weight.detach().reshape(shape[1], shape[0]))
+        torch.testing.assert_close(bias, convolution.bias.detach())
+
+
 def test_the_classifier_is_the_layer_whose_output_is_the_networks_scores():
     made, layer = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), nn.Identity()
     others = {"narrow": (layer, torch.zeros(4, 2)), "wide": (layer, 1.01 * made), "all": (layer, torch.zeros(()))}
