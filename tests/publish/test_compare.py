@@ -171,6 +171,14 @@ def test_networks_may_be_off_as_far_as_they_go_here_in_any_column():
     assert off("v", lambda v: v * 5000, "epoch == 30 and seed == 4", others=[HERE.copy(), moved])
 
 
+def test_a_number_may_be_missing_where_the_instruction_sets_lack_it_too():
+    missing, where = (lambda v: np.nan * v), "epoch == 30 and seed == 4"
+    for steady in (True, False):
+        assert off("v", missing, where, others=[change("v", missing, where, of=HERE)], steady=steady) == []
+        assert off("v", missing, where, steady=steady)
+        assert off("v", missing, "epoch == 0 and seed == 4", others=[change("v", missing, where, of=HERE)], steady=steady)
+
+
 def test_before_training_one_image_may_flip_and_no_two():
     for steady in (True, False):
         assert off("error", lambda e: e + 0.01, "epoch == 0 and seed == 1", steady=steady) == []
