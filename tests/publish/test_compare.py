@@ -119,7 +119,7 @@ def test_what_was_forged_is_not_within(name):
 
 
 def test_rows_are_compared_run_by_run_whatever_the_order_of_the_runs():
-    assert within(RECORD.sort_values(["seed", "epoch"], ascending=[False, True])) == []
+    assert within(RECORD.sort_values(["seed", "epoch"], ascending=[False, True], ignore_index=True)) == []
 
 
 def test_short_runs_may_not_go_over_an_edge():
