@@ -27,6 +27,7 @@ def test_mean_squares_are_those_of_a_regression_on_dummies():
 def test_pooling_layouts_is_averaging_their_mean_squares():
     y = tables(5, 1.0)
     assert mean_squares(y) == pytest.approx(np.mean([mean_squares(one) for one in y], axis=0))
+    assert variance(y) == pytest.approx(np.mean([variance(one) for one in y]))
 
 
 @pytest.mark.parametrize("frame", [0.0, 1.0, 3.0])
@@ -89,6 +90,24 @@ def test_nothing_depends_on_the_seeds_own_level():
     here, there = component(y), component(y + 8.0 * np.arange(4))
     assert here.p == there.p
     assert here.estimate == pytest.approx(there.estimate)
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1e4])
+def test_the_unit_of_the_measurement_is_a_factor_and_nothing_else(unit):
+    """Variances are of the unit squared; the p-value has none."""
+    here, there = component(tables(2, 3.0)), component(unit * tables(2, 3.0))
+    assert there.p == here.p
+    assert here.low > 0  # as an end that is cut at 0 has no unit
+    for name in ("estimate", "low", "high", "error"):
+        assert getattr(there, name) == pytest.approx(unit**2 * getattr(here, name)), name
+
+
+@pytest.mark.parametrize("size", [1.0, 0.1, 1 / 3])
+def test_shuffles_that_spread_as_widely_as_the_table_count(size):
+    """Of two frames and two seeds every second shuffle spreads as widely, but for rounding; where no frame differs every one does."""
+    two = component(size * np.array([[7.0, 0.3], [8.1, 1.4]]))
+    assert 0.45 < two.p < 0.55
+    assert component(np.full((3, 4), size)).p == 1
 
 
 @pytest.mark.parametrize("bad", [[1.0, 2.0], np.zeros((1, 4)), np.zeros((4, 1)), [[1.0, np.nan], [0.0, 1.0]], np.zeros((0, 3, 3))])

@@ -130,6 +130,7 @@ def test_a_wrong_entry_is_one_sentence(tmp_path, monkeypatch, change, message):
         ("", "must be a list of claims"),
         ("id: one\n", "must be a list of claims"),
         ("- one\n", "must be a list of claims"),
+        ("- id: one\n- two\n", "must be a list of claims"),
     ],
 )
 def test_a_wrong_file_is_one_sentence(tmp_path, monkeypatch, content, message):

@@ -119,6 +119,9 @@ def test_the_verdict_is_what_the_interval_says():
         part = rule.judge_part(values, test="greater", threshold=0.0)
         expected = "supported" if part.low > 0 else "contradicted" if part.high < 0 else "inconclusive"
         assert rule.combine([part], "all") == rule.combine([part], "any") == expected
+        for how in ("all", "any"):  # as the power of a claim is computed, many at once
+            holds, fails = rule.outcome(np.array([[part.p_for]]), np.array([[part.p_against]]), how)
+            assert (holds.tolist(), fails.tolist()) == ([expected == "supported"], [expected == "contradicted"])
         mirrored = rule.judge_part(-values, test="less", threshold=0.0)
         assert mirrored.p_for == pytest.approx(part.p_for)
         assert mirrored.high == pytest.approx(-part.low)
@@ -167,6 +170,20 @@ def test_values_that_do_not_vary():
     same = part_of([0.5] * 5, test="equivalent", threshold=0.5, margin=0.1)
     assert (same.estimate, same.low, same.high) == (0.5, 0.5, 0.5)
     assert rule.combine([same], "all") == "supported"
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e12])
+@pytest.mark.parametrize("test", [{"test": "greater"}, {"test": "less"}, {"test": "equivalent", "margin": 1.0}])
+def test_the_unit_of_the_values_decides_nothing(unit, test):
+    values = np.random.default_rng(3).normal(0.5, 0.4, size=7)
+    scaled = test | {name: unit * value for name, value in test.items() if name == "margin"}
+    for threshold in (0.0, 0.3):
+        here, there = part_of(values, **test, threshold=threshold), part_of(unit * values, **scaled, threshold=unit * threshold)
+        assert (there.p_for, there.p_against) == pytest.approx((here.p_for, here.p_against))
+        assert (there.low, there.high) == pytest.approx((unit * here.low, unit * here.high))
+    rounded = unit * np.array([0.1 + 0.2, 0.3, 0.1 * 3, 0.3, 0.3])  # on the threshold but for rounding: neither it nor its opposite
+    on_it = part_of(rounded, threshold=unit * 0.3)
+    assert (on_it.p_for, on_it.p_against) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, np.nan], [1.0, np.inf], [[1.0, 2.0], [3.0, 4.0]]])

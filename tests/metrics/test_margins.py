@@ -162,6 +162,12 @@ def test_svm_against_a_general_solver(d, c):
     assert float(margins(h @ other.T, y).min() / other.norm()) <= 1 / float(start.norm()) * (1 + 1e-3)
 
 
+@pytest.mark.parametrize("unit", [1e-4, 1e4])
+def test_svm_does_not_depend_on_the_unit_of_the_features(unit):
+    h, y, _ = separable(n=20, d=4, c=3, seed=2)
+    torch.testing.assert_close(unit * svm_weight(unit * h, y), svm_weight(h, y), rtol=1e-6, atol=1e-9)
+
+
 def test_svm_of_a_simplex_is_the_simplex():
     m = torch.tensor(simplex(10))
     w = svm_weight(m.repeat(3, 1) * 4, torch.arange(10).repeat(3))

@@ -18,6 +18,7 @@ from ncbook.metrics import (
     nc3_self_duality,
     nearest_centre,
     predictions,
+    v_confused,
     v_even_weak,
     variance_ratio,
     vci,
@@ -174,6 +175,16 @@ def test_weak_collapse(weakly_collapsed):
         assert row[name] == pytest.approx((1 - a**2) / a**2, rel=1e-12), name
     assert row["variance_ratio_train_means"] == pytest.approx(2 * (1 - a), rel=1e-12)
     assert row["ncc_error"] == row["error"] == pytest.approx(0.4) and row["nc4_ncc_mismatch"] == 0
+
+
+def test_nothing_confused_is_zero_in_double_precision():
+    """As every metric is: in single precision it would round what it is compared with."""
+    labels = torch.arange(4).repeat(3)
+    train = ClassMoments.from_features(noise(12, 3), labels)
+    for predicted in (labels, labels.roll(1)):
+        found = v_confused(labels, predicted, train)
+        assert (found.dtype, found.ndim) == (torch.float64, 0)
+    assert v_confused(labels, labels, train) == 0
 
 
 def test_train_row_repeats_itself_as_test_row():

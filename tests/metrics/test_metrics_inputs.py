@@ -31,6 +31,7 @@ from ncbook.metrics import (
     variance_ratio,
     vci,
 )
+from ncbook.metrics.head import Head, find_head, two_class
 
 counts = Counter()
 
@@ -143,8 +144,49 @@ def test_moments_stand_for_features():
     for function in (nc1, he_su_separation, vci):
         with pytest.raises(InputError, match="not moments"):
             function(moments)
+        with pytest.raises(InputError, match=r"give \(features, labels\)"):
+            function(H)
     with pytest.raises(InputError, match="alone"):
         variance_ratio(H)
+
+
+def test_a_weight_may_be_a_list_of_rows_and_with_its_bias_a_pair():
+    rows, bias = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], [0.0, 1.0, 2.0]
+    assert Head(rows).read()[0].tolist() == rows and Head(rows).read()[1] is None
+    for head in (Head((rows, bias)), Head([rows, bias]), Head(rows, bias), Head(lambda: (rows, bias))):
+        assert [part.tolist() for part in head.read()] == [rows, bias]
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (1, 3), (4, 1)])
+def test_a_convolution_of_one_pixel_has_the_weight_of_a_linear_layer(shape):
+    for convolution in (nn.Conv1d(*shape, 1), nn.Conv2d(*shape, 1), nn.Conv3d(*shape, 1)):
+        weight, bias = Head(convolution).read()
+        torch.testing.assert_close(weight, convolution.weight.detach().reshape(shape[1], shape[0]))
+        torch.testing.assert_close(bias, convolution.bias.detach())
+
+
+def test_the_classifier_is_the_layer_whose_output_is_the_networks_scores():
+    made, layer = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), nn.Identity()
+    others = {"narrow": (layer, torch.zeros(4, 2)), "wide": (layer, 1.01 * made), "all": (layer, torch.zeros(()))}
+    spread = made[:, :, None, None] + torch.tensor([[-0.5, 0.5], [1.0, -1.0]])  # over pixels, whose mean it is
+    for output, scores in (
+        (made, made.clone()),
+        (made, made.softmax(1)),
+        (made, made.log_softmax(1)),
+        (spread, made),
+        (made[:, 0], made[:, :1]),
+    ):
+        assert find_head({**others, "fc": (layer, output)}, scores) == "fc"
+    with pytest.raises(InputError, match="of those that ran, perhaps 'wide': say which"):  # what has as many outputs as there are classes
+        find_head(others, made)
+
+
+@pytest.mark.parametrize("bias", [None, torch.tensor([0.5])])
+def test_one_logit_is_two_classes_of_the_same_decisions_and_probabilities(bias):
+    features, weight = torch.tensor(H), torch.tensor([[1.0, -2.0, 0.5, 0.3]], dtype=torch.float64)
+    logit = torch.nn.functional.linear(features, weight, None if bias is None else bias.double())
+    both = torch.nn.functional.linear(features, *(part if part is None else part.double() for part in two_class(weight, bias)))
+    torch.testing.assert_close(both.softmax(1)[:, 1:], logit.sigmoid())
 
 
 OPTIONS = [

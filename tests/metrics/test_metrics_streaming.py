@@ -7,7 +7,8 @@ import torch
 import torch.multiprocessing as processes
 
 from ncbook.errors import InputError
-from ncbook.metrics import ClassMeans, ClassMoments, Collapse, collapse_table
+from ncbook.metrics import ClassMeans, ClassMoments, Collapse, MeanSpan, collapse_table
+from ncbook.metrics.second import Second
 
 FIRST = ["variance_ratio", "cdnv", "nc2_equinorm", "nc2_equiangularity", "nc2_max_angle", "nc3_self_duality"]
 FIRST += ["nc2_equinorm_classifier", "nc2_equiangularity_classifier", "nc2_max_angle_classifier"]
@@ -55,17 +56,17 @@ def test_streaming_equals_the_table(size, weighting):
 
 
 def test_streaming_is_as_precise():
-    H, y = data(spread=1e-5)
+    H, y = data(spread=1e-5)  # so that the values are 1e-10, below what `approx` takes for 0
     H = H + 10
     means = stream(ClassMeans(CLASSES, D), H, y, 16)
     exact = collapse_table((H.double(), y))
     assert (
-        means.compute()["variance_ratio"].item() == pytest.approx(exact["variance_ratio"][0], rel=1e-5)
+        means.compute()["variance_ratio"].item() == pytest.approx(exact["variance_ratio"][0], rel=1e-5, abs=0)
         and exact["variance_ratio"][0] < 1e-9
     )
     collapse = stream(Collapse(means.moments()), H, y, 16)
-    assert collapse.compute()["nc1"].item() == pytest.approx(exact["nc1"][0], rel=1e-5)
-    assert collapse.compute()["weak_nearest_mean"].item() == pytest.approx(exact["weak_nearest_mean"][0], rel=1e-5)
+    assert collapse.compute()["nc1"].item() == pytest.approx(exact["nc1"][0], rel=1e-5, abs=0)
+    assert collapse.compute()["weak_nearest_mean"].item() == pytest.approx(exact["weak_nearest_mean"][0], rel=1e-5, abs=0)
 
 
 def test_merge_state_in_any_order():
@@ -78,6 +79,38 @@ def test_merge_state_in_any_order():
         group[2].merge_state(group[1])
         wanted = {name: value.item() for name, value in alone.compute().items()}
         close(group[2].compute(), wanted, wanted)
+
+
+@pytest.mark.parametrize("predicts", [True, False])
+def test_second_passes_over_parts_merge_to_that_over_all(predicts):
+    H, y = data()
+    moments, given = ClassMoments.from_features(H, y), (y + (torch.arange(len(y)) % 7 == 0)) % CLASSES
+    span = MeanSpan.from_moments(moments)
+    passes = [Second.empty(moments, span, predictions=predicts) for _ in range(3)]
+    for second, rows in zip(passes, (slice(None), slice(0, 40), slice(40, None)), strict=True):
+        second.update(H[rows], y[rows], given[rows] if predicts else None, moments, span, span)
+    whole, *parts = passes
+    for merged in (parts[0].merge(parts[1]), parts[1].merge(parts[0])):
+        for name in ("count", "whitened", "far", "confusion", "disagree"):
+            assert (getattr(whole, name) is None) == (not predicts and name in ("confusion", "disagree"))
+            torch.testing.assert_close(getattr(merged, name), getattr(whole, name), rtol=1e-6, atol=1e-9)
+        for groups in ("nearest", *["predicted"] * predicts):
+            for name in ("count", "mean", "scatter"):
+                torch.testing.assert_close(*(getattr(getattr(one, groups), name) for one in (merged, whole)), rtol=1e-6, atol=1e-9)
+        merged.check(moments)
+    with pytest.raises(InputError, match="the second pass saw"):
+        parts[0].check(moments)
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 1e4])
+def test_a_second_pass_over_other_features_is_found_out_in_any_unit(unit):
+    H, y = data()
+    moments = ClassMoments.from_features(unit * H, y)
+    same, other = Collapse(moments), Collapse(moments)
+    stream(same, unit * H, y, 16).compute()
+    stream(other, unit * (H + 0.1 * (y == 3)[:, None]), y, 16)
+    with pytest.raises(InputError, match="the features of class 3 have another mean in the second pass"):
+        other.compute()
 
 
 def test_forward_updates_and_gives_the_values_of_the_batch():
@@ -125,6 +158,21 @@ def test_empty_batches_and_missing_classes():
         collapse.compute()
 
 
+def test_a_class_without_samples_makes_all_of_the_second_pass_nan_and_warns():
+    H, y = data()
+    H, y = H[y != 2], y[y != 2]
+    lacking = ClassMoments.from_features(H, y, num_classes=CLASSES, allow_missing=True)
+    with pytest.warns(UserWarning, match="no samples of class 2; what needs them is NaN"):
+        collapse = Collapse(lacking, **head())
+    assert all(value.isnan() for value in stream(collapse, H, y, 50).compute().values())
+    assert set(collapse.compute()) == set(SECOND)
+    whole = ClassMoments.from_features(*data())
+    assert all(value.isnan() for value in stream(Collapse(whole, centres=lacking), *data(), 50).compute().values())
+    with pytest.warns(UserWarning, match="no samples of class 2"):
+        collapse = Collapse(lacking, centres=whole)
+    assert all(value.isnan() for value in stream(collapse, H, y, 50).compute().values())
+
+
 @pytest.mark.parametrize("metric", [lambda: ClassMeans(2, 1), lambda: Collapse(ClassMoments.from_features(*small()))])
 def test_compute_before_update(metric):
     with pytest.warns(UserWarning, match="before the ``update``"), pytest.raises(InputError, match="no samples"):
@@ -137,6 +185,8 @@ def small():
 
 def test_hostile_batches():
     means = ClassMeans(2, 1)
+    with pytest.raises(InputError, match=r"shape \(3, 1\), not \(classes, features\) = \(2, 1\)"):
+        stream(ClassMeans(2, 1), *small(), 4).compute(weight=torch.ones(3, 1))
     for features, labels, message in [
         (torch.zeros(2, 3), torch.tensor([0, 1]), "3 dimensions, not 1"),
         (torch.zeros(2, 1), torch.tensor([0, 2]), "must be in 0..1"),

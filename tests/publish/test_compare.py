@@ -44,9 +44,9 @@ def table(rounding: int) -> pd.DataFrame:
 HERE, RECORD, OTHERS = table(0), table(1), [table(2), table(4)]
 
 
-def change(column: str, by: Callable, where: str = "epoch >= 0") -> pd.DataFrame:
+def change(column: str, by: Callable, where: str = "epoch >= 0", of: pd.DataFrame = RECORD) -> pd.DataFrame:
     """The record, with some cells of a column changed."""
-    forged = RECORD.copy()
+    forged = of.copy()
     rows = forged.query(where).index
     forged.loc[rows, column] = by(forged.loc[rows, column])
     return forged
@@ -66,6 +66,18 @@ def test_one_last_digit_is_not_exact_and_is_named():
     forged.loc[8, "v"] = np.nextafter(forged.loc[8, "v"], 9)
     (miss,) = compare.exactly(RUNS, forged, HERE).misses
     assert "dataset=digits, seed=1, epoch 3, split train: v recorded" in miss
+
+
+def test_a_run_that_has_no_word_among_its_parameters_is_named_by_all_of_them():
+    assert compare.in_words(RUNS[1]) == "dataset=digits, seed=1"
+    assert "(width=3)" in compare.in_words(Run(experiment, {"width": 3}, "cpu", instruction_set="native"))
+
+
+def test_other_columns_are_named_and_nothing_else_is_compared():
+    for compared in (compare.exactly, lambda *tables: compare.within(*tables, OTHERS)):
+        assert compared(RUNS, HERE.assign(more=1), HERE).misses == ["the columns differ: more"]
+        assert compared(RUNS, HERE.drop(columns="v"), HERE).misses == ["the columns differ: v"]
+        assert compared(RUNS, HERE[HERE.columns[::-1]], HERE).misses == ["the columns differ: their order"]
 
 
 @pytest.mark.parametrize("rounding", [1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12])
@@ -106,15 +118,81 @@ def test_what_was_forged_is_not_within(name):
     assert within(FORGED[name]), name
 
 
+def test_rows_are_compared_run_by_run_whatever_the_order_of_the_runs():
+    assert within(RECORD.sort_values(["seed", "epoch"], ascending=[False, True], ignore_index=True)) == []
+
+
 def test_short_runs_may_not_go_over_an_edge():
     assert within(table(3)) == []
     assert any("seed=2" in miss for miss in within(table(3), steady=True))
+
+
+# --- where instruction sets round alike, so that a record may be off by no more than single networks may be -------------------------------
+
+
+def off(column: str, by: Callable, where: str, here: pd.DataFrame = HERE, others: list[pd.DataFrame] | None = None, **kwargs) -> list[str]:
+    """What is wrong with a record of exactly these digits but for some cells of a column."""
+    return compare.within(RUNS, change(column, by, where, of=here), here, [here.copy()] if others is None else others, **kwargs).misses
+
+
+def test_a_few_networks_may_be_off_by_what_networks_are_and_by_no_more():
+    """By a factor of two, or by 0.3 of a column's largest number: one or two networks of six, and none before training."""
+    for unit in (1.0, 100.0):
+        here = HERE.assign(margin=HERE.margin * unit)
+        largest = here.margin.abs().max()
+        cases = [("v", lambda v: v * 1.9, lambda v: v * 2.2)]
+        cases += [("margin", lambda m, size=largest: m + 0.25 * size, lambda m, size=largest: m + 0.35 * size)]
+        for column, near, far in cases:
+            assert off(column, near, "epoch == 30 and seed == 4", here) == []
+            assert off(column, near, "epoch == 30 and seed >= 4", here) == []
+            assert off(column, far, "epoch == 30 and seed == 4", here)
+            assert off(column, near, "epoch == 0 and seed == 4", here)
+            assert off(column, near, "epoch == 30 and seed == 4", here, steady=True)
+    up_and_down = change(
+        "v", lambda v: v / 1.9, "epoch == 30 and seed == 1", of=change("v", lambda v: v * 1.9, "epoch == 30 and seed >= 4", of=HERE)
+    )
+    assert len(compare.within(RUNS, up_and_down, HERE, [HERE.copy()]).misses) == 3  # of six
+    alone, near = HERE[HERE.seed == 0], change("v", lambda v: v * 1.9, "epoch == 30 and seed == 0", of=HERE)
+    assert compare.within(RUNS[:1], near[near.seed == 0], alone, [alone.copy()]).misses == []  # of one
+
+
+def test_a_column_of_zeros_has_the_unit_one():
+    here = HERE.assign(zero=0.0)
+    assert off("zero", lambda z: z + 1e-4, "seed == 1", here, steady=True) == []
+    assert off("zero", lambda z: z + 3e-4, "epoch == 30 and seed == 1", here, steady=True)
+
+
+def test_networks_may_be_off_as_far_as_they_go_here_in_any_column():
+    there = lambda m: m + 0.5 * HERE.margin.abs().max()
+    moved = change("v", lambda v: v * 4, "epoch == 100 and seed == 0", of=HERE)  # by 0.6 decades, of one network here
+    assert off("margin", there, "epoch == 30 and seed == 4")
+    assert off("margin", there, "epoch == 30 and seed == 4", others=[HERE.copy(), moved]) == []
+    assert off("v", lambda v: v * 100, "epoch == 30 and seed == 4", others=[HERE.copy(), moved]) == []  # in its own by FACTOR times as much
+    assert off("v", lambda v: v * 5000, "epoch == 30 and seed == 4", others=[HERE.copy(), moved])
+
+
+def test_a_number_may_be_missing_where_the_instruction_sets_lack_it_too():
+    missing, where = (lambda v: np.nan * v), "epoch == 30 and seed == 4"
+    for steady in (True, False):
+        assert off("v", missing, where, others=[change("v", missing, where, of=HERE)], steady=steady) == []
+        assert off("v", missing, where, steady=steady)
+        assert off("v", missing, "epoch == 0 and seed == 4", others=[change("v", missing, where, of=HERE)], steady=steady)
+
+
+def test_before_training_one_image_may_flip_and_no_two():
+    for steady in (True, False):
+        assert off("error", lambda e: e + 0.01, "epoch == 0 and seed == 1", steady=steady) == []
+        assert off("error", lambda e: e + 0.01, "epoch == 0 and seed in (1, 4)", steady=steady)
+    for here in (HERE, change("error", lambda e: np.nan * e, "epoch == 1 and seed == 0", of=HERE)):  # missing values make no cell free
+        assert off("error", lambda e: e + 0.03, "epoch == 0 and seed == 1", here, steady=True)
 
 
 def test_nothing_measured_compares_columns_with_their_seeds():
     assert within(table(3), others=[]) == []
     assert within(change("v", lambda v: v * 30), others=[])
     assert within(change("error", lambda v: v + 0.5), others=[])
+    two, forged = HERE[HERE.seed < 2], change("v", lambda v: v * 30, "epoch > 0", of=HERE)
+    assert compare.within(RUNS[:2], forged[forged.seed < 2], two, []).misses
     assert within(change("v", lambda v: v * 1.01), others=[]) == []  # which is why this class is the weaker one
 
 
@@ -137,6 +215,9 @@ def test_the_last_printed_digit_of_a_spectrum_is_rounding():
     near = RECORD.copy()
     near.loc[4, "spectrum"] = " ".join(f"{float(x) * 1.003:.3g}" for x in near.loc[4, "spectrum"].split())
     assert within(near) == []
+    text = lambda by: lambda texts: [" ".join(f"{float(x) * by:.3g}" for x in text.split()) for text in texts]
+    assert off("spectrum", text(1.005), "epoch == 30 and seed == 1", steady=True) == []
+    assert off("spectrum", text(1.03), "epoch == 30 and seed == 1", steady=True)
 
 
 def test_rounding_at_the_end_of_a_spectrum_is_rounding_also_where_one_prints_it_as_zero():

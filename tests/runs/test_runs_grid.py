@@ -49,6 +49,11 @@ def test_seeds_may_be_something_else():
     assert [(r["dataset"], r["layout"], r["seeds"]) for r in runs] == [("digits", 0, 3), ("digits", 1, 3), ("mnist", 0, 3), ("mnist", 1, 3)]
 
 
+def test_seeds_among_the_arms_are_all_there_are():
+    runs = expand(experiment, CHAPTER | {"width": 4, "dataset": "digits"}, over=[[{"seed": 7}, {"seed": 9, "rate": 1}]])
+    assert [(run["seed"], run.get("rate")) for run in runs] == [(7, None), (9, 1)]
+
+
 def test_the_seeds_begin_where_the_chapter_says():
     assert [run["seed"] for run in expand(experiment, CHAPTER | {"width": 4, "first_seed": 100}, over=["dataset"])] == [100, 101, 100, 101]
     assert [run["seed"] for run in expand(experiment, CHAPTER | {"width": 4, "first_seed": 100}, over=["dataset"], seed=7)] == [7, 7]

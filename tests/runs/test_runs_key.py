@@ -210,6 +210,12 @@ def test_parameters_have_one_form():
     assert key.digest({"a": 1}) != key.digest({"a": True})
 
 
+def test_a_digest_is_the_same_for_ever():
+    """The folders of all finished runs are named by it."""
+    assert key.digest("text") == "982d9e3eb996f559e633"
+    assert key.digest({"b": [1, 0.1, None], "a": "x"}) == key.digest('{"a":"x","b":[1,0.1,null]}')
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32("nan"), {1, 2}, object(), np.arange(3), b"x", 1j])
 def test_parameters_that_no_key_can_hold(value):
     with pytest.raises(InputError, match="parameters must be numbers, texts"):
@@ -267,6 +273,7 @@ def test_imports_functions_and_builtins_are_fine(cells):
         ("rate = 0.1\n", "def f(*, n, device):\n    return [rate * i for i in range(n)]\n"),
         ("rate = 0.1\n", "def f(*, n, device):\n    return (lambda: {i: rate for i in range(n)})()\n"),
         ("rate = 0.1\n", "def f(*, n, device):\n    class A:\n        x = rate\n    return A\n"),
+        ("rate = (0.1 for _ in range(3))\n", "def f(*, n, device):\n    return list(rate)\n"),  # has a name, as a function does
         ("rate = 0.1\n", "def helper():\n    return rate\n", "def f(*, n, device):\n    return helper()\n"),
         ("rate = 0.1\n", "def decorate(g):\n    g.rate = rate\n    return g\n", "@decorate\ndef f(*, n, device):\n    return 1\n"),
         (

@@ -21,7 +21,7 @@ from ncbook.publish.parameters import parameters
 from ncbook.runs import SweepError, finish, plan, pool, read, store, sweep
 from ncbook.runs.plan import finished
 from ncbook.runs.pool import LONG
-from ncbook.runs.run import missing
+from ncbook.runs.run import missing, time_limit
 from ncbook.runs.worker import call
 
 GRID = [{"name": name, "seed": seed, "note": None} for name in ("a", "b") for seed in range(3)]
@@ -210,6 +210,11 @@ def test_a_plan_knows_how_long_the_runs_of_a_chapter_take():
 
     grid = chapter.heads_grid(**parameters("wide_networks", "paper"))[-1:]
     assert plan(chapter.experiment, grid, device="cpu")[0].seconds > LONG
+
+
+def test_a_run_hangs_after_an_hour_and_twenty_times_what_the_longest_should_take():
+    runs = [replace(run, seconds=seconds) for run, seconds in zip(plan(wave, GRID[:3], device="cpu"), (5.0, 60.0, 1.0), strict=True)]
+    assert [time_limit(some) for some in (runs, runs[2:], [])] == [4800, 3620, 3600]
 
 
 def test_the_environment_is_restored(monkeypatch):

@@ -109,6 +109,7 @@ def test_merging_leaves_out_what_was_exchanged_or_is_of_an_older_form(entry, oth
     monkeypatch.setenv("NCBOOK_ROOT", str(tmp_path_factory.mktemp("ours")))
     assert store.merge(theirs) == (1, 0, [theirs / "toy" / key for key in ("k1", "k2", "k5")])
     assert store.read("toy", "k4")[1] == INFO | {"experiment": "toy", "key": "k4"}
+    assert store.merge(theirs) == (0, 1, [theirs / "toy" / key for key in ("k1", "k2", "k5")])
 
 
 @pytest.mark.parametrize("content", ["[]", "null", "{}", '{"sha256": 3}', "\udcff"])
@@ -160,13 +161,17 @@ def test_a_write_cut_off_by_the_power_leaves_nothing_that_is_read(home):
     assert store.read("toy", "k3") is not None
 
 
-def test_what_killed_processes_of_this_machine_were_writing_is_cleared(home):
+def test_what_killed_processes_of_this_machine_were_writing_is_cleared(home, monkeypatch):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     here, folder = store._this_machine(), home / "data" / "runs" / "toy"
     names = {f".k-{here}-{ended.pid}-0123abcd": False, f".k-{here}-{os.getpid()}-0123abcd": True, f".k-elsewh-{ended.pid}-0123abcd": True}
     for name in names:
         (folder / name).mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("platform.node", lambda: "another machine of the same file system")
+        store.clear()
+    assert all((folder / name).is_dir() for name in names)
     store.clear()
     assert {name: (folder / name).is_dir() for name in names} == names
 

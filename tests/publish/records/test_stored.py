@@ -49,6 +49,12 @@ def rows_of(table: pd.DataFrame, run: Run) -> pd.DataFrame:
     return mine.drop(columns=list(run.parameters))
 
 
+def took(run: Run) -> dict:
+    """What a run took, and where: not all took as much."""
+    odd = run.parameters["seed"] % 2
+    return INFO | {"seconds": 1.5 + odd, "peak_memory_mb": 99 + odd}
+
+
 def tracked(profile: str, table: str = TABLE) -> bytes:
     """A table of the repository's own record."""
     return gzip.decompress((BOOK / "data" / "results" / profile / CHAPTER / f"{table}.csv.gz").read_bytes())
@@ -64,7 +70,7 @@ def stored(tmp_path_factory) -> dict[str, dict[str, pd.DataFrame]]:
             for name, runs in planned_of(profile).items():
                 table = store.from_csv(tracked(profile, name).decode())
                 for run in runs:
-                    info = {**INFO, "parameters": run.parameters, "device": "cpu", "instruction_set": run.instruction_set}
+                    info = {**took(run), "parameters": run.parameters, "device": "cpu", "instruction_set": run.instruction_set}
                     store.write(run.experiment, run.key, store.to_csv(rows_of(table, run)), info)
             records.write(CHAPTER, profile, parameters(CHAPTER, profile))
         for profile in PROFILES:
@@ -157,9 +163,12 @@ def test_what_is_recorded_is_what_was_stored_digit_for_digit(stored, profile):
     assert record(profile).provenance["tables"] == {
         name: {"experiment": runs[0].experiment, "runs": len(runs), "rows": len(stored[profile][name])} for name, runs in planned.items()
     }
-    assert record(profile).provenance["core_seconds"] == 1.5 * len(keys)
+    known, each = record(profile).provenance, [took(run) for runs in planned.values() for run in runs]
+    assert known["core_seconds"] == sum(one["seconds"] for one in each)
+    assert known["longest_run_seconds"] == max(one["seconds"] for one in each)
+    assert known["peak_memory_mb"] == max(one["peak_memory_mb"] for one in each)
     infos = [info for runs in planned.values() for info in record(profile).table(runs).runs]
-    assert {name for info in infos for name, value in INFO.items() if info[name] != value} == set()
+    assert [{name: info[name] for name in INFO} for info in infos] == each
 
 
 def test_the_same_runs_give_the_same_bytes(stored):
@@ -184,6 +193,8 @@ def test_code_that_has_changed_since_is_told_of_each_run(stored):
     assert not any(info["changed"] for info in record().table(runs).runs)
     edited = [replace(run, code="0" * 20) for run in runs]
     assert all(info["changed"] for info in record().table(edited).runs)
+    older = replace(record(), runs=record().runs.drop(columns="instruction_set"))  # a record that does not say is of the one asked for
+    assert not any(info["changed"] for info in older.table(runs).runs)
     one = [edited[0], *runs[1:]]
     assert [info["changed"] for info in record().table(one).runs] == [True] + [False] * (len(runs) - 1)
 
@@ -298,6 +309,37 @@ def test_what_cannot_be_measured_is_compared_by_a_weaker_class_and_counted_so(ve
     results = verified(quick=scaled(1 + 1e-7))
     assert told(results) == [] and of_table(results, "quick").is_weaker
     assert verify.summary(results) == f"{len(results) - 1} exact, 1 within its spread (weaker)"
+
+
+def test_a_few_networks_may_be_off_after_training_and_none_in_the_short_runs(verified):
+    few = scaled(1.3, "epoch > 0 and seed == seed.min()")
+    results = verified(short=few, quick=few)
+    assert of_table(results, "short").verdict == "MISS" and of_table(results, "quick").verdict == "within rounding"
+
+
+def test_a_record_of_another_device_may_be_further_away_and_is_counted_as_weaker(verified):
+    """1.01 is more than rounding makes, and less than the seeds do."""
+    results = verified(quick=scaled(1.01), device="cuda")
+    assert told(results) == [] and of_table(results, "quick").is_weaker and not of_table(results, "short").is_weaker
+
+
+def test_on_a_gpu_rounding_can_be_measured_in_the_short_runs_only(stored, monkeypatch):
+    monkeypatch.setattr(settings, "instruction_sets", lambda: ["generic", "avx512", "avx2"])
+    monkeypatch.setattr(settings, "instruction_set", lambda: "avx2")
+    short, quick = (execute.Chapter(CHAPTER, profile, {}) for profile in PROFILES)
+    for device, ways in (("cpu", ["generic", "avx512"]), ("cuda", [])):
+        monkeypatch.setattr(settings, "device", lambda device=device: device)
+        assert verify._other_ways(quick, {(CHAPTER, TABLE): None}) == ways
+        assert verify._other_ways(short, {(CHAPTER, TABLE): None}) == ["generic", "avx512"]
+        assert verify._other_ways(short, {}) == []  # where every table is exact
+
+
+def test_runs_that_fail_are_a_miss_of_their_table_with_the_reason(stored, monkeypatch):
+    failed = ["seed=100: ValueError: no such thing"]
+    monkeypatch.setattr(verify, "_trained", lambda planned, *how, jobs: ({}, dict.fromkeys(planned, failed)))
+    results = [r for r in verify.verify(execute.prepare([CHAPTER], "quick", {})) if r.by != "claims"]
+    assert [(r.profile, r.table) for r in results] == [(profile, table) for profile in PROFILES for table in planned_of(profile)]
+    assert {(r.by, r.cells, r.verdict, *r.misses) for r in results} == {("run", 0, "MISS", *failed)}
 
 
 def resealed(change: Callable[[dict], None]) -> None:
