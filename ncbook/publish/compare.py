@@ -97,6 +97,10 @@ def within(
     worst = 0.0
     for column, kind in kinds.items():
         difference.cells += len(was)
+        if kind != "fixed" and not pd.api.types.is_numeric_dtype(was[column]):  # a run's whole column is read as text for one cell
+            text = pd.to_numeric(was[column], errors="coerce").isna() & was[column].notna()
+            difference.misses.append(f"{column}: recorded {was[column][text].iloc[0]!s} where numbers stand here")
+            continue
         gap, allowed = _gap(kind, was[column], now[column]), np.zeros(len(was))
         if kind != "fixed":
             floor = _floor(kind, now[column])

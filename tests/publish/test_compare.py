@@ -122,6 +122,12 @@ def test_rows_are_compared_run_by_run_whatever_the_order_of_the_runs():
     assert within(RECORD.sort_values(["seed", "epoch"], ascending=[False, True], ignore_index=True)) == []
 
 
+def test_a_text_among_numbers_is_a_miss():
+    forged = RECORD.astype({"v": object})
+    forged.loc[7, "v"] = "abc"
+    assert within(forged) == ["v: recorded abc where numbers stand here"]
+
+
 def test_short_runs_may_not_go_over_an_edge():
     assert within(table(3)) == []
     assert any("seed=2" in miss for miss in within(table(3), steady=True))
