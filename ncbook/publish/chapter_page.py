@@ -76,8 +76,18 @@ def _without(metadata: dict) -> dict:
 
 
 def _tidy(cell: dict) -> dict:
-    """Without what differs between two runs of the same notebook (times, ids of papermill), so that nothing is rebuilt for it."""
-    return {**cell, "metadata": _without(cell["metadata"])}
+    """Without what differs between two runs of the same notebook (times, ids of papermill), so that nothing is rebuilt for it; a text that
+    a cell gives is a sentence, and not Python's quotation of it."""
+    tidy = {**cell, "metadata": _without(cell["metadata"])}
+    return tidy | {"outputs": [_sentence(output) for output in cell["outputs"]]} if "outputs" in cell else tidy
+
+
+def _sentence(output: dict) -> dict:
+    shown = "".join(output.get("data", {}).get("text/plain", ""))
+    if output.get("output_type") != "execute_result" or set(output["data"]) != {"text/plain"} or shown[:1] not in ("'", '"'):
+        return output
+    text = ast.literal_eval(shown)
+    return {**output, "data": {"text/markdown": markdown(text if text.endswith((".", "?", "!")) else f"{text}.")}}
 
 
 def _with_the_parameters_used(cells: list[dict]) -> list[dict]:

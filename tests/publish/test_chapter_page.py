@@ -5,6 +5,7 @@ import json
 import pytest
 
 from ncbook import paths
+from ncbook.escape import markdown
 from ncbook.publish import chapter_page, sources
 from ncbook.publish.execute import Chapter
 
@@ -25,6 +26,16 @@ def test_all_code_is_folded_and_the_source_of_an_experiment_with_it():
     for cell in cells:
         chapter_page._fold(cell)
     assert [cell["metadata"]["tags"] for cell in cells] == [["hide-input"], ["parameters", "hide-input"], ["hide-cell"]]
+
+
+def test_a_text_that_a_cell_gives_is_a_sentence():
+    def shown(text: str, kind: str = "execute_result", **more) -> dict:
+        output = {"output_type": kind, "data": {"text/plain": text, **more}}
+        return chapter_page._tidy(code("x", outputs=[output]))["outputs"][0]["data"]
+
+    assert shown("'55 <b>runs</b>'") == {"text/markdown": markdown("55 <b>runs</b>.")} == shown("'55 <b>runs</b>.'")
+    for kept in ({"text": "[1, 2]"}, {"text": "'a'", "kind": "display_data"}, {"text": "'a'", "image/svg+xml": "<svg/>"}):
+        assert shown(**kept)["text/plain"] == kept["text"]
 
 
 def test_sources_are_copies_in_the_site_or_files_of_the_repository_at_a_commit(monkeypatch, tmp_path):
