@@ -9,7 +9,7 @@ import yaml
 from ncbook import chapters, paths
 from ncbook.claims.text import MARKS, verdict_text
 from ncbook.escape import markdown
-from ncbook.publish import notebooks, questions, sources, trust
+from ncbook.publish import film, notebooks, questions, sources, trust
 from ncbook.publish.execute import Chapter
 from ncbook.publish.ledger import Judged, counted, counts_text, judged, raw, shown
 from ncbook.version import __version__
@@ -30,7 +30,7 @@ def pages(requested: Sequence[Chapter], thumbnails: dict[str, str]) -> dict[str,
     cards = [_card(chapter, [one for one in found if one.chapter == chapter], thumbnails.get(chapter.name)) for chapter in requested]
     return {
         "score": raw(_score(found)) + "\n" + _scale(requested) + "\n",
-        "cards": raw('<div class="nc-cards">\n' + "\n".join(cards) + "\n</div>"),
+        "cards": _chapters(requested) + raw('<div class="nc-cards">\n' + "\n".join(cards) + "\n</div>"),
         "cite": _cite(requested),
     }
 
@@ -66,6 +66,12 @@ def _score(found: list[Judged]) -> str:
     ]
     first = f"<li><b>{counts.total()}</b> <span>claims</span><small>each written before it was tested</small></li>"
     return f'<ul class="nc-score">{first}{"".join(boxes)}</ul>'
+
+
+def _chapters(requested: Sequence[Chapter]) -> str:
+    """How many chapters judge, and which one only shows."""
+    shows = f"; [{notebooks.title(film.CHAPTER)}](chapters/{film.CHAPTER}) only shows" if film.CHAPTER in notebooks.names() else ""
+    return f"{len(requested)} chapter{' judges' if len(requested) == 1 else 's judge'} claims{shows}.\n\n"
 
 
 def _scale(requested: Sequence[Chapter]) -> str:

@@ -88,6 +88,7 @@ def test_it_runs_as_it_is(checkout):
     done = checkout.ncbook("run", "label_noise", **own)
     assert done.returncode == 0, done.stderr
     folder = checkout.root / "book" / "_build" / "quick" / "label_noise"
-    assert {path.name for path in (folder / "figures").iterdir()} == {f"label-noise-over-epochs.{kind}" for kind in ("svg", "png", "csv")}
+    kinds = ("svg", "png", "csv", "panel.png")
+    assert {path.name for path in (folder / "figures").iterdir()} == {f"label-noise-over-epochs.{kind}" for kind in kinds}
     verdicts = {v["id"]: v["verdict"] for v in json.loads((folder / "verdicts.json").read_text())["verdicts"]}
     assert verdicts == {"label-noise-train-collapse": "supported", "label-noise-no-collapse-without-learning": "supported"}
