@@ -217,6 +217,21 @@ def test_a_file_that_was_edited_is_named_and_nothing_is_read(stored):
         record()
 
 
+def test_larger_records_are_those_of_what_a_larger_profile_asks_for_today(monkeypatch):
+    asked = {"quick": {"epochs": 1}, "laptop": {"epochs": 1}, "paper": {"epochs": 2}, "paper-full": {"epochs": 3}}
+
+    def check(profile, chapter, parameters):
+        assert parameters == asked[profile]
+        if profile == "paper-full":
+            raise InputError("its parameters are not those of the profile any more")
+
+    monkeypatch.setattr(records, "on_record", lambda chapter: list(reversed(asked)))
+    monkeypatch.setattr(records, "parameters_of", lambda chapter, profile: asked[profile])
+    monkeypatch.setattr(records, "check", check)
+    assert records.larger(CHAPTER, "quick") == ["paper"]  # laptop asks for no more than quick, and paper-full's is of other parameters
+    assert records.larger(CHAPTER, "paper") == []
+
+
 # --- verification -------------------------------------------------------------------------------------------------------------------------
 
 
