@@ -35,7 +35,7 @@ needs = $(RUN) -c "import importlib.util as u, sys; lack = [n for n in sys.argv[
 
 help:
 	@echo "make book              every figure and the HTML book; prints the page to open"
-	@echo "make test              unit, property and one-chapter tests (about 3 minutes)"
+	@echo "make test              unit, property and one-chapter tests (about 4 minutes on two cores)"
 	@echo "make test-all          also the browser and the slow tests"
 	@echo "make figures           train and execute all chapters, without building pages"
 	@echo "make figure-CHAPTER    one chapter:$$(ls book/chapters/*.ipynb | sed 's|.*/| |; s|.ipynb||' | tr '\n' ' ')"

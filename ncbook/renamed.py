@@ -36,7 +36,7 @@ NAMES = {
         "time_limit": "ncbook.runs.run.time_limit",
     },
     "ncbook.metrics.network": {"collapse_table": "ncbook.metrics.table.collapse_table"},
-    "ncbook.claims.registry": {"judge": "ncbook.publish.judge.judge"},
+    "ncbook.claims.registry": {"judge": "ncbook.publish.judge.judge", "Verdicts": "ncbook.publish.verdicts.Verdicts"},
     "ncbook.models": {"FixedFrames": "ncbook.models.fixed_classifier.FixedClassifiers"},
     "ncbook.models.fixed_classifier": {"FixedFrames": "ncbook.models.fixed_classifier.FixedClassifiers"},
     "ncbook.theory": {"frame": "ncbook.theory.codes.spherical_code"},

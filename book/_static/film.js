@@ -73,7 +73,9 @@
       requestAnimationFrame(step);
     };
     button.addEventListener("click", () => (since === null ? play() : stop()));
-    window.addEventListener("beforeprint", () => { t = last; stop(); });
+    let before = 0; // where the picture was; on paper it shows the end
+    window.addEventListener("beforeprint", () => { before = t; t = last; stop(); });
+    window.addEventListener("afterprint", () => { t = before; stop(); });
     slider.addEventListener("input", () => { t = Number(slider.value); stop(); });
     figure.querySelector("fieldset").addEventListener("change", ({ target }) => {
       panels.forEach(({ box }) => { box.hidden = target.value !== "both" && target.value !== box.dataset.split; });

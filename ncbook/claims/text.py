@@ -27,17 +27,17 @@ def setting_text(part: dict) -> str:
 
 
 def share_text(verdict: dict, combine: str = "all") -> str:
-    """Of a claim that was judged in several settings, how many of these support it by themselves, and how many must; nothing where there
-    was one.
+    """Of a claim that was judged in several settings, how many of these support it by themselves, and whether all must; nothing where
+    there was one.
 
     >>> share_text({"parts": [{"verdict": "supported"}, {"verdict": "inconclusive"}, {"n": 0}]})  # the third could not be measured
     '1 of 2 settings supports it, and all must'
     >>> share_text({"parts": [{"verdict": "supported"}, {"verdict": "inconclusive"}]}, combine="any")
-    '1 of 2 settings supports it, and one is enough'
+    '1 of 2 settings supports it'
     """
     each = by_setting(verdict)
     support = each.count("supported")
-    rule = {"all": ", and all must", "any": ", and one is enough"}[combine] * (support < len(each))
+    rule = ", and all must" if combine == "all" and support < len(each) else ""
     return f"{support} of {len(each)} settings support{'s' * (support == 1)} it{rule}" if len(each) > 1 else ""
 
 

@@ -69,13 +69,13 @@ def book(
 ) -> None:
     """Run all chapters, build the HTML book, larger records beside it, and print the path of the page to open. A book that is not whole is
     not published."""
-    from ncbook.publish import execute, records, render
+    from ncbook.publish import execute, render
 
     _settings(device, jobs, executor)
     render.check_place()
     with _alone():
         requested = execute.prepare([], profile, {}, seeds, recorded=_recorded(source))
-        larger = [execute.prepare([c.name], p, {}, recorded=True)[0] for c in requested for p in records.larger(c.name, profile)]
+        larger = execute.larger(requested)
         _stop_if(execute.run([*requested, *larger], jobs=jobs))
         page = render.build(requested, beside=larger)
     print(f"the book: {page}")
@@ -141,7 +141,7 @@ def verify_profile(
     reuse: Annotated[bool, typer.Option("--reuse", help="Compare runs that were trained here before, and train the others.")] = False,
 ) -> None:
     """Train a profile again in a clean place and compare every number with the record; exit 1 when one does not hold."""
-    from ncbook.publish import execute, records, verify
+    from ncbook.publish import execute, records, trust, verify
 
     _settings(device, jobs, executor)
     with _alone():
@@ -150,7 +150,7 @@ def verify_profile(
             which = f"there is no record of {', '.join(chapters)}" if chapters else "no chapter has a record"
             raise InputError(f"{which} under the profile {profile}; `make record PROFILE={profile}` makes one.")
         results = verify.verify(requested, jobs=jobs, reuse=reuse)
-        verify.write_report(results, profile, reused=reuse)
+        verify.write_report(results, profile)
     table = Table("chapter", "profile", "table", "verdict", "cells", "largest difference", box=None)
     for result in results:
         largest = "see below" if result.misses else result.largest
@@ -160,7 +160,7 @@ def verify_profile(
     for result in results:
         for miss in result.misses[:5] + [f"… and {len(result.misses) - 5} more"] * (len(result.misses) > 5):
             print(f"{result.chapter}, {result.profile}, {result.table}: {miss}")
-    print(verify.summary(results))
+    print(verify.summary(results) + "." * reuse + trust.reused(sum(result.reused for result in results)))
     if wrong := sum(bool(result.misses) for result in results):
         Console(stderr=True).print(f"[bold red]{wrong} of {len(results)} comparisons do not hold[/]")
         raise typer.Exit(1)

@@ -5,7 +5,6 @@ The notebook keeps the order in which it runs; the page puts question, answer an
 """
 
 import ast
-import copy
 import json
 import re
 import shutil
@@ -86,7 +85,10 @@ def _sentence(output: dict) -> dict:
     shown = "".join(output.get("data", {}).get("text/plain", ""))
     if output.get("output_type") != "execute_result" or set(output["data"]) != {"text/plain"} or shown[:1] not in ("'", '"'):
         return output
-    text = ast.literal_eval(shown)
+    try:
+        text = str(ast.literal_eval(shown))
+    except (SyntaxError, ValueError):  # the word of an object for itself
+        return output
     return {**output, "data": {"text/markdown": markdown(text if text.endswith((".", "?", "!")) else f"{text}.")}}
 
 
@@ -240,19 +242,19 @@ def _figures(chapter: Chapter) -> dict[str, dict]:
 
 def _without_figure(cell: dict) -> dict:
     """A cell of code alone: its figure is shown by the tabs that follow."""
-    metadata = {name: value for name, value in cell["metadata"].items() if name != "mystnb"}
+    metadata = {name: value for name, value in cell["metadata"].items() if name not in ("mystnb", "numbers")}
     kept = [output for output in cell["outputs"] if "image/svg+xml" not in output.get("data", {})]
-    return {**copy.deepcopy(cell), "metadata": metadata, "outputs": kept}
+    return {**cell, "metadata": metadata, "outputs": kept}
 
 
 def _tabs(of_profiles: list[tuple[Chapter, dict]]) -> str:
     """A figure under several profiles, each with what it was made from, in tabs; those of a page turn together. The first is the page's."""
     lines = ["::::::{tab-set}", ":sync-group: profile", ""]
-    for chapter, cell in of_profiles:
+    for number, (chapter, cell) in enumerate(of_profiles):
         main = chapter == of_profiles[0][0]
         about = cell["metadata"]["mystnb"]
         name, said = about["figure"]["name"], about["figure"]["caption"]
-        lines += [f":::::{{tab-item}} {chapter.profile}{' (this page)' * main}", f":sync: {chapter.profile}", ""]
+        lines += [f":::::{{tab-item}} {markdown(chapter.profile)}{' (this page)' * main}", f":sync: profile-{number}", ""]
         lines += [f":::{{{'figure' if main else 'image'}}} {_files(chapter, cell)}.svg", *[f":name: {name}"] * main]
         lines += [f":alt: {json.dumps(about['image']['alt'], ensure_ascii=False)}", ":width: 100%"]
         lines += ["", said, ":::"] if main else [":::", "", ":::{container} nc-caption", said, ":::"]

@@ -98,9 +98,11 @@ def within(
     for column, kind in kinds.items():
         difference.cells += len(was)
         if kind != "fixed" and not pd.api.types.is_numeric_dtype(was[column]):  # a run's whole column is read as text for one cell
-            text = pd.to_numeric(was[column], errors="coerce").isna() & was[column].notna()
-            difference.misses.append(f"{column}: recorded {was[column][text].iloc[0]!s} where numbers stand here")
-            continue
+            numbers = pd.to_numeric(was[column], errors="coerce")
+            if (text := numbers.isna() & was[column].notna()).any():
+                difference.misses.append(f"{column}: recorded {was[column][text].iloc[0]!s} where numbers stand here")
+                continue
+            was[column] = numbers
         gap, allowed = _gap(kind, was[column], now[column]), np.zeros(len(was))
         if kind != "fixed":
             floor = _floor(kind, now[column])

@@ -110,6 +110,30 @@ def prepare(names: list[str], profile: str, changes: dict, seeds: int | None = N
     return [Chapter(name, label, parameters(name, profile, changes), recorded) for name in names]
 
 
+def larger(requested: list[Chapter]) -> list[Chapter]:
+    """The same chapters from their records under larger profiles, the largest first, unless these ask for just the same.
+
+    A record that was edited, or is of other parameters than its profile's today, is named and left out.
+    """
+    from ncbook.publish import records
+
+    found = []
+    for chapter in requested:
+        order = chapters.profiles(chapter.name)
+        above = order[order.index(chapter.profile) + 1 :] if chapter.profile in order else []
+        for profile in (name for name in records.on_record(chapter.name) if name in above):
+            (one,) = prepare([chapter.name], profile, {}, recorded=True)
+            if one.parameters == chapter.parameters:
+                continue
+            try:
+                records.check(profile, chapter.name, one.parameters)
+            except InputError as error:
+                console.print(f"left out, {chapter.name} under {profile}: {error}", markup=False, soft_wrap=True)
+            else:
+                found.append(one)
+    return found
+
+
 def is_current(name: str, profile: str) -> bool:
     """Whether a chapter's results under a profile are of what is there now, be it trained or recorded."""
     if profile not in chapters.profiles(name):  # results of changed parameters, which nothing says any more

@@ -45,9 +45,9 @@ def thumbnails(requested: Sequence[Chapter], folder: Path) -> dict[str, str]:
         if not source.is_file():  # a chapter whose first claim names none, or that judges nothing
             continue
         with Image.open(source) as picture:
-            corner = ImageOps.pad(picture.convert("RGB"), THUMBNAIL, color="white", method=Image.Resampling.LANCZOS)
+            panel = ImageOps.pad(picture.convert("RGB"), THUMBNAIL, color="white", method=Image.Resampling.LANCZOS)
         folder.mkdir(parents=True, exist_ok=True)
-        corner.save(folder / f"{chapter.name}.webp", quality=80)
+        panel.save(folder / f"{chapter.name}.webp", quality=80)
         drawn[chapter.name] = f"{chapter.name}.webp"
     return drawn
 
@@ -70,7 +70,9 @@ def _score(found: list[Judged]) -> str:
 
 def _chapters(requested: Sequence[Chapter]) -> str:
     """How many chapters judge, and which one only shows."""
-    shows = f"; [{notebooks.title(film.CHAPTER)}](chapters/{film.CHAPTER}) only shows" if film.CHAPTER in notebooks.names() else ""
+    shows = (
+        f"; [{markdown(notebooks.title(film.CHAPTER))}](chapters/{film.CHAPTER}) only shows" if film.CHAPTER in notebooks.names() else ""
+    )
     return f"{len(requested)} chapter{' judges' if len(requested) == 1 else 's judge'} claims{shows}.\n\n"
 
 

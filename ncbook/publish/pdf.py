@@ -1,6 +1,7 @@
 """A printable edition: Chromium prints the pages of the built book, in the order of its table of contents, and they are joined."""
 
 import html
+import os
 import re
 import shutil
 import subprocess
@@ -13,23 +14,33 @@ import yaml
 from ncbook import paths
 from ncbook.errors import InputError
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+BROWSERS = (
+    *("chromium", "chromium-browser", "google-chrome", "chrome"),
+    *(f"/Applications/{name}.app/Contents/MacOS/{name}" for name in ("Chromium", "Google Chrome")),
+)
 PATIENCE = 180  # seconds for a page
 # the time of the page runs ahead of the clock until formulas are set
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer", "--virtual-time-budget=20000"]
+FLAGS = ["--headless", "--disable-gpu", "--no-pdf-header-footer", "--virtual-time-budget=20000"]
 
 
 def write(site: Path) -> Path:
     """Print the book in `site` to ``book/_build/book.pdf``; an `InputError` where there is no book, no Chromium, or a
     page that cannot be printed."""
-    from pypdf import PdfWriter
-
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if not (site / "index.html").is_file():
         raise InputError("the book is not built yet: `make book`, or `make publish`.")
     if browser is None:
-        raise InputError("Chromium prints the pages, and it is not here; on Debian and Ubuntu: sudo apt install chromium")
+        raise InputError(
+            "Chromium prints the pages, and it is not here; on Debian and Ubuntu: sudo apt install chromium; "
+            "on macOS: brew install --cask chromium"
+        )
     pages, target = contents(), paths.build() / "book.pdf"
+    if lacking := [name for name in pages if not (site / f"{name}.html").is_file()]:
+        raise InputError(f"the built book lacks {', '.join(lacking)}; `make book` builds what book/_toc.yml lists.")
+    try:
+        from pypdf import PdfWriter
+    except ImportError:
+        raise InputError("pypdf joins the pages, and it is not here: pip install pypdf") from None
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
         printed = pool.map(lambda name: _print(browser, site / f"{name}.html", Path(folder)), pages)
         with PdfWriter() as book:
@@ -54,7 +65,8 @@ def _title(page: Path) -> str:
 def _print(browser: str, page: Path, folder: Path) -> Path:
     printed = folder / f"{page.stem}.pdf"
     profile = folder / f"{page.stem}-profile"
-    command = [browser, *FLAGS, f"--user-data-dir={profile}", f"--print-to-pdf={printed}", page.as_uri()]
+    alone = ["--no-sandbox"] * (os.name == "posix" and os.geteuid() == 0)  # for root Chromium has no sandbox, and does not start with one
+    command = [browser, *FLAGS, *alone, f"--user-data-dir={profile}", f"--print-to-pdf={printed}", page.as_uri()]
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace", timeout=PATIENCE)
     except subprocess.TimeoutExpired:

@@ -52,6 +52,8 @@ def _whole(card: object) -> bool:
         and one.keys() == {"when", "say"}
         and isinstance(one["when"], list)
         and len(one["when"]) == len(card["answered_by"])
-        and set(one["when"]) <= set(MARKS)
+        and all(word in list(MARKS) for word in one["when"])
+        and isinstance(one["say"], str)
+        and one["say"].strip()
         for one in said
     )

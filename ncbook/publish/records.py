@@ -10,7 +10,6 @@ import hashlib
 import io
 import platform
 import time
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -49,17 +48,6 @@ def exists(profile: str, chapter: str) -> bool:
 def on_record(chapter: str) -> list[str]:
     """The profiles that a chapter has a record for, the largest first."""
     return [profile for profile in reversed(chapters.profiles(chapter)) if exists(profile, chapter)]
-
-
-def larger(chapter: str, profile: str) -> list[str]:
-    """The profiles above `profile` that ask for more and have a record of what they ask for today; the largest first."""
-    order, found = chapters.profiles(chapter), []
-    for name in on_record(chapter):
-        if order.index(name) > order.index(profile) and parameters_of(chapter, name) != parameters_of(chapter, profile):
-            with suppress(InputError):  # a record of other parameters: `make verify` and `make publish` say so
-                check(name, chapter, parameters_of(chapter, name))
-                found.append(name)
-    return found
 
 
 def why_shown(chapter: str) -> str:

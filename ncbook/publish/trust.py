@@ -52,6 +52,15 @@ def _provenance(chapter: Chapter) -> dict | None:
         return None
 
 
+def reused(runs: int) -> str:
+    """How many runs were not trained by a verification, as a sentence of its report; nothing where it trained all.
+
+    >>> reused(2)
+    ' 2 of its runs had been trained before, or brought here, and were taken from the cache.'
+    """
+    return f" {runs} of its runs had been trained before, or brought here, and were taken from the cache." if runs else ""
+
+
 def verified_now(profile: str, names: list[str]) -> dict:
     """What a verification of these chapters, made now, is a verification of: the commit, and each chapter's record and code."""
     return {**commits.here(), "of": {name: _origin(profile, name) for name in names}}
@@ -87,6 +96,6 @@ def _told(profile: str, report: dict) -> str:
     at = "" if report["commit"] == "unknown" else f", at commit {code(report['commit'][:10])}"
     at += " with uncommitted changes" * (report["dirty"] and bool(at))
     named = ", ".join(map(code, older)) if len(older) <= NAMED else f"{len(older)} chapters"
-    how = " Its runs were those that this checkout had trained before." if report.get("reused") else ""
+    how = reused(sum(table.get("reused", 0) for table in report["tables"]))
     since = f" **Of an older record, or of older code: {named}.**" if older else ""
     return f"{code(profile)}, {markdown(report['when'])}{at}: {len(report['tables'])} tables, {listed}.{how}{since}"

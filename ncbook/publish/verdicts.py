@@ -113,17 +113,25 @@ class Verdicts(list):
     changed: Mapping[str, str] = MappingProxyType({})
 
     def _repr_markdown_(self) -> str:
-        rows = ["| claim, and what is measured | verdict | estimate and 95% interval | test |", "|---|---|---|---|"]
+        rows = [
+            "| claim, and what is measured | verdict | estimate and 95% interval, or range | test |",
+            "|---|---|---|---|",
+        ]
         settings = ["| claim | setting | estimate and 95% interval | verdict |", "|---|---|---|---|"]
         for v in self:
             since = f" **Changed since the record: {markdown(self.changed[v.claim.id])}.**" if v.claim.id in self.changed else ""
             link = f"{KINDS[v.claim.kind]}[{v.claim.statement}](#claim-{v.claim.id})"
             parts = [part for part in v.parts if "estimate" in part and "reading" not in part]
-            estimate = _range(parts) if len(parts) > 1 else estimate_text((v.parts or [{}])[0])
-            cells = f"{link}{since}<br>{markdown(v.claim.measures)}", _word(v), estimate or markdown(v.reason), test_text(asdict(v.claim))
+            estimate = _range(parts) if len(parts) > 1 else estimate_text((parts or v.parts or [{}])[0])
+            cells = (
+                f"{link}{since}<br>{markdown(v.claim.measures)}",
+                _word(v),
+                " ".join(filter(None, (estimate, markdown(v.reason)))),
+                test_text(asdict(v.claim)),
+            )
             rows.append("| " + " | ".join(cells) + " |")
             for i, part in enumerate(v.parts if len(v.parts) > 1 else []):
-                cells = "" if i else link, markdown(setting_text(part)), estimate_text(part) or "not measured", part.get("verdict", "–")
+                cells = "" if i else link, markdown(setting_text(part)), estimate_text(part) or "not measured", _alone(v, part)
                 settings.append("| " + " | ".join(cells) + " |")
         shown = "\n".join(rows)
         if len(settings) > 2:
@@ -138,6 +146,11 @@ def _word(v: Verdict) -> str:
     if v.claim.kind != "claim" and v.verdict in PASSED:
         return f"{MARKS[v.verdict]} {PASSED[v.verdict]}"
     return f"**{MARKS[v.verdict]} {verdict_text(vars(v), v.claim.combine)}**"
+
+
+def _alone(v: Verdict, part: dict) -> str:
+    word = part.get("verdict", "–")
+    return word if v.claim.kind == "claim" else PASSED.get(word, word)
 
 
 def _range(parts: list[dict]) -> str:

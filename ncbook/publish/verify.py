@@ -1,4 +1,5 @@
-"""Verify: train a profile again in a clean place and compare it with the record, cell by cell and verdict by verdict.
+"""Verify: train a profile again in a clean place, or where asked to take what is in the cache, and compare it with the record, cell by cell
+and verdict by verdict.
 
 What a table is compared by follows from what this machine can do, never from what the record says of itself:
 
@@ -30,7 +31,7 @@ from ncbook.publish.verdicts import changed_claims, difference, judged, plain
 from ncbook.runs.digest import canonical
 from ncbook.runs.plan import Table, finished
 from ncbook.runs.pool import finish
-from ncbook.runs.run import Run, SweepError, time_limit
+from ncbook.runs.run import Run, SweepError, missing, time_limit
 
 STACK = ["device", "torch", "numpy", "scipy", "scikit_learn", "machine", "cpu", "cpu_capability", "gpu"]  # what rounds alike
 WEAKER = "spread"
@@ -47,6 +48,7 @@ class Compared:
     cells: int
     largest: str = ""  # the largest difference that was seen, in words
     misses: list[str] = field(default_factory=list)
+    reused: int = 0  # of its runs, those that were in the cache before
 
     @property
     def verdict(self) -> str:
@@ -87,6 +89,7 @@ def _compared(requested: list[Chapter], *, jobs: int | None, reuse: bool) -> lis
         c.name: records.planned_short(c.name) if c.profile == chapters.SHORT else records.planned(c.name, c.parameters) for c in requested
     }
     planned = {(name, table): runs for name, of_chapter in tables.items() for table, runs in of_chapter.items()}
+    lacking = {run.key for run in missing([run for runs in planned.values() for run in runs])} if reuse else set()
     place = None if reuse else f"verify-{requested[0].profile}"
     fresh, failed = _trained(planned, settings.instruction_set(), place, jobs=jobs)
     profile, results, apart = requested[0].profile, {}, {}
@@ -101,6 +104,9 @@ def _compared(requested: list[Chapter], *, jobs: int | None, reuse: bool) -> lis
         if exact.misses and not _one_stack(recorded, fresh[here]):
             apart[here] = recorded
     measured: list[dict[tuple, Table]] = []
+    if reuse:
+        for here, runs in planned.items():
+            results[here].reused = sum(run.key not in lacking for run in runs)
     for way in _other_ways(requested[0], apart):
         tables, broken = _trained({here: planned[here] for here in apart}, way, f"verify-{profile}-{way}", jobs=jobs)
         if broken:
@@ -212,14 +218,15 @@ def summary(results: list[Compared]) -> str:
     return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in sorted(set(verdicts)))
 
 
-def write_report(results: list[Compared], profile: str, *, reused: bool = False) -> None:
+def write_report(results: list[Compared], profile: str) -> None:
     """Leave the report as ``report.json`` and ``report.html`` in ``book/_build/verify/<profile>/``; the book's page of trust shows it."""
     folder = paths.writable(paths.build() / "verify" / profile)
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     rows = [{**asdict(result), "verdict": result.verdict} for result in results]
     holds = not any(result.misses for result in results)
-    report = {"profile": profile, "when": when, "holds": holds, "reused": reused, "tables": canonical({"rows": rows})["rows"]}
+    report = {"profile": profile, "when": when, "holds": holds, "tables": canonical({"rows": rows})["rows"]}
     report |= trust.verified_now(profile, sorted({result.chapter for result in results}))
+    known = trust.reused(sum(result.reused for result in results))
     (folder / "report.json").write_text(sealed.seal(report), encoding="utf-8")
     cells = "".join(
         f"<tr><td>{html.escape(r.chapter)}</td><td>{html.escape(r.profile)}</td><td>{html.escape(r.table)}</td><td>{r.verdict}</td><td>{r.cells:,}</td>"
@@ -230,7 +237,7 @@ def write_report(results: list[Compared], profile: str, *, reused: bool = False)
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Verification</title>"
         "<style>body{font:16px system-ui;margin:2em}td,th{padding:.3em 1em;text-align:left;border-bottom:1px solid #ccc}</style>"
         f"<h1>Verification of {html.escape(profile)}, {when}</h1>"
-        f"<p>{'Every table holds' if holds else 'Some tables do not hold'}: {html.escape(summary(results))}.</p>"
+        f"<p>{'Every table holds' if holds else 'Some tables do not hold'}: {html.escape(summary(results))}.{known}</p>"
         f"<table><tr><th>chapter<th>profile<th>table<th>verdict<th>cells<th>what differs</tr>{cells}</table></html>\n",
         encoding="utf-8",
     )

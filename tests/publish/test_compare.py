@@ -126,6 +126,7 @@ def test_a_text_among_numbers_is_a_miss():
     forged = RECORD.astype({"v": object})
     forged.loc[7, "v"] = "abc"
     assert within(forged) == ["v: recorded abc where numbers stand here"]
+    assert within(RECORD.astype({"v": object})) == []  # numbers all the same
 
 
 def test_short_runs_may_not_go_over_an_edge():

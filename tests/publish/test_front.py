@@ -115,6 +115,8 @@ def test_a_chapter_without_question_claims_or_picture_has_a_card(book, monkeypat
         ("a: {question: Why, answered_by: claim}", "must hold, for each chapter"),
         ("a: {question: Why, answered_by: [b], in_short: [{when: [supported], say: So}, {when: [], say: So}]}", "must hold, for each"),
         ("a: {question: Why, answered_by: [b], in_short: [{when: [suported], say: So}]}", "must hold, for each chapter"),
+        ("a: {question: Why, answered_by: [b], in_short: [{when: [[supported]], say: So}]}", "must hold, for each chapter"),
+        ("a: {question: Why, answered_by: [b], in_short: [{when: [supported], say: No}]}", "must hold, for each chapter"),
         (f"{CHAPTER}: {{question: Why, answered_by: [cascade-deepen]}}", "cascade-deepen.*cascade-deepens"),
     ],
 )

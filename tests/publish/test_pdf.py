@@ -31,8 +31,12 @@ def test_without_a_book_or_a_browser_there_is_one_sentence(tmp_path, monkeypatch
 
 
 def test_a_browser_that_prints_nothing_is_named(tmp_path, monkeypatch):
-    (tmp_path / "index.html").touch()
+    for name in ("index", "intro"):
+        (tmp_path / f"{name}.html").touch()
     monkeypatch.setattr(pdf.shutil, "which", lambda name: "/bin/false")
+    with pytest.raises(InputError, match=r"the built book lacks chapters/.*bibliography"):
+        pdf.write(tmp_path)
+    monkeypatch.setattr(pdf, "contents", lambda: ["intro"])
     monkeypatch.setattr(paths, "build", lambda: tmp_path)
     with pytest.raises(InputError, match="/bin/false did not print intro.html"):
         pdf.write(tmp_path)

@@ -41,7 +41,7 @@ def show(figure: Figure, name: str, *, what: str, finding: str, table: pd.DataFr
         svg = io.StringIO()
         figure.savefig(svg, format="svg", metadata={"Date": None})
         figure.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": None})
-        if box := figure.axes[0].get_tightbbox():
+        if figure.axes and (box := figure.axes[0].get_tightbbox()):
             for legend in figure.legends:  # it may hang into the panel's corner
                 legend.set_visible(False)
             panel = box.transformed(figure.dpi_scale_trans.inverted()).padded(0.05)

@@ -217,7 +217,7 @@ def test_a_file_that_was_edited_is_named_and_nothing_is_read(stored):
         record()
 
 
-def test_larger_records_are_those_of_what_a_larger_profile_asks_for_today(monkeypatch):
+def test_larger_records_are_those_of_what_a_larger_profile_asks_for_today(monkeypatch, capsys):
     asked = {"quick": {"epochs": 1}, "laptop": {"epochs": 1}, "paper": {"epochs": 2}, "paper-full": {"epochs": 3}}
 
     def check(profile, chapter, parameters):
@@ -226,10 +226,15 @@ def test_larger_records_are_those_of_what_a_larger_profile_asks_for_today(monkey
             raise InputError("its parameters are not those of the profile any more")
 
     monkeypatch.setattr(records, "on_record", lambda chapter: list(reversed(asked)))
-    monkeypatch.setattr(records, "parameters_of", lambda chapter, profile: asked[profile])
+    monkeypatch.setattr(execute, "parameters", lambda chapter, profile, changes: asked[profile])
     monkeypatch.setattr(records, "check", check)
-    assert records.larger(CHAPTER, "quick") == ["paper"]  # laptop asks for no more than quick, and paper-full's is of other parameters
-    assert records.larger(CHAPTER, "paper") == []
+
+    def shown(profile: str) -> list[str]:
+        return [one.profile for one in execute.larger([execute.Chapter(CHAPTER, profile, asked.get(profile, {}))])]
+
+    assert shown("quick") == ["paper"]  # laptop asks for no more than quick
+    assert "left out, " in (said := capsys.readouterr().err) and "under paper-full: its parameters" in said
+    assert shown("paper") == shown("short") == shown("custom") == []
 
 
 # --- verification -------------------------------------------------------------------------------------------------------------------------
@@ -295,7 +300,8 @@ def test_runs_that_were_trained_here_are_compared_only_when_asked_for(stored, mo
 
     monkeypatch.setattr(verify, "finish", fail)
     cache = paths.runs()
-    verify.verify(execute.prepare([CHAPTER], "quick", {}), reuse=reuse)
+    results = verify.verify(execute.prepare([CHAPTER], "quick", {}), reuse=reuse)
+    assert sum(result.reused for result in results) == 0  # the cache was empty
     short, quick = places
     assert short != cache and (quick == cache) is reuse
 
