@@ -301,7 +301,7 @@ def test_runs_that_were_trained_here_are_compared_only_when_asked_for(stored, mo
     monkeypatch.setattr(verify, "finish", fail)
     cache = paths.runs()
     results = verify.verify(execute.prepare([CHAPTER], "quick", {}), reuse=reuse)
-    assert sum(result.reused for result in results) == 0  # the cache was empty
+    assert (sum(result.reused for result in results) > 0) is reuse
     short, quick = places
     assert short != cache and (quick == cache) is reuse
 
