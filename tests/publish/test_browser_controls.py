@@ -175,3 +175,23 @@ def test_a_screen_reader_finds_its_way(site, page, address, dark):
       .filter(({ impact }) => ["critical", "serious"].includes(impact))
       .map(({ id, nodes }) => [id, nodes.length, nodes[0].html.slice(0, 200), nodes[0].any[0]?.message]))"""
     assert page.run(script) == []
+
+
+# --- tabs of profiles -------------------------------------------------------------------------------------------------------------------
+
+
+def test_figures_turn_to_another_profile_together_by_mouse_and_by_keys(site, page):
+    tabs = [name for name in EVERY if "sd-tab-set" in (site / name).read_text(encoding="utf-8")]
+    assert tabs, "no chapter has a larger record"
+    page.open((site / tabs[0]).as_uri())
+    chosen = """[...document.querySelectorAll(".sd-tab-set")].map((set) =>
+      [...set.querySelectorAll(":scope > input")].findIndex((one) => one.checked)).join("")"""
+    shown = "[...document.querySelectorAll('.sd-tab-set img')].filter((one) => one.offsetParent).map((one) => one.src).join()"
+    number, before = len(page.run(chosen)), page.run(shown)
+    assert page.run(chosen) == "0" * number and number > 3
+    page.click(".sd-tab-set > label", 1)
+    page.until(f"{chosen} === {'1' * number!r}")
+    assert page.run(shown) != before
+    page.run("document.querySelector('.sd-tab-set > input:checked').focus()")
+    page.press("ArrowLeft")
+    page.until(f"{chosen} === {'0' * number!r}")
