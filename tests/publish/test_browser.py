@@ -70,7 +70,9 @@ def test_every_page_opens_and_the_ledger_links_to_figures_that_are_there(site):
     figures = {}
     for notebook in (paths.build() / "stage" / "chapters").glob("*.ipynb"):  # the folders below hold sources to download
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-        figures[notebook.stem] = [cell["metadata"]["mystnb"]["figure"]["name"] for cell in cells if "mystnb" in cell["metadata"]]
+        alone = [cell["metadata"]["mystnb"]["figure"]["name"] for cell in cells if "mystnb" in cell["metadata"]]
+        in_tabs = re.findall(r"^:name: (.+)$", "\n".join(cell["source"] for cell in cells if cell["id"].startswith("made-")), re.MULTILINE)
+        figures[notebook.stem] = alone + in_tabs
     assert len(figures) >= 4 and all(figures.values())
     check(site, figures)
 
