@@ -3,11 +3,11 @@
 import html
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from shutil import which
 
 import yaml
 
@@ -26,7 +26,7 @@ FLAGS = ["--headless", "--disable-gpu", "--no-pdf-header-footer", "--virtual-tim
 def write(site: Path) -> Path:
     """Print the book in `site` to ``book/_build/book.pdf``; an `InputError` where there is no book, no Chromium, or a
     page that cannot be printed."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    browser = next(filter(None, map(which, BROWSERS)), None)
     if not (site / "index.html").is_file():
         raise InputError("the book is not built yet: `make book`, or `make publish`.")
     if browser is None:

@@ -22,7 +22,7 @@ def test_the_pages_are_those_of_the_table_of_contents():
 
 
 def test_without_a_book_or_a_browser_there_is_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(pdf.shutil, "which", lambda name: None)
+    monkeypatch.setattr(pdf, "which", lambda name: None)
     with pytest.raises(InputError, match="not built yet"):
         pdf.write(tmp_path)
     (tmp_path / "index.html").touch()
@@ -33,7 +33,7 @@ def test_without_a_book_or_a_browser_there_is_one_sentence(tmp_path, monkeypatch
 def test_a_browser_that_prints_nothing_is_named(tmp_path, monkeypatch):
     for name in ("index", "intro"):
         (tmp_path / f"{name}.html").touch()
-    monkeypatch.setattr(pdf.shutil, "which", lambda name: "/bin/false")
+    monkeypatch.setattr(pdf, "which", lambda name: "/bin/false")
     with pytest.raises(InputError, match=r"the built book lacks chapters/.*bibliography"):
         pdf.write(tmp_path)
     monkeypatch.setattr(pdf, "contents", lambda: ["intro"])
