@@ -27,7 +27,7 @@ PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile
 
 # one sentence where an environment of yours lacks what a target runs
 needs = $(RUN) -c "import importlib.util as u, sys; lack = [n for n in sys.argv[1:] if not u.find_spec(n)]; \
-	lack and sys.exit('make $@ needs ' + ', '.join(lack) + ', which this environment lacks: pip install -r requirements-dev.lock')" $(1)
+	lack and sys.exit('make $@ needs ' + ', '.join(lack) + ', which this environment lacks: pip install $(or $(2),-r requirements-dev.lock)')" $(1)
 
 .DEFAULT_GOAL := help
 .PHONY: help book figures record verify publish pdf test test-slow test-all lint style types imports format bench lab serve clean locks
@@ -80,15 +80,14 @@ publish: $(STAMP)
 	@$(NCBOOK) publish
 
 pdf: $(STAMP)
-	@$(call needs,pypdf)
 	@$(NCBOOK) pdf
 
 test: $(STAMP)
-	@$(call needs,pytest xdist hypothesis)
+	@$(call needs,pytest xdist hypothesis,.[test])
 	@$(PYTEST)
 
 test-slow: $(STAMP)
-	@$(call needs,pytest xdist hypothesis)
+	@$(call needs,pytest xdist hypothesis,.[test])
 	@$(PYTEST) -m slow
 
 test-all: test test-slow

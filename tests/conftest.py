@@ -1,6 +1,8 @@
 """Tests of properties draw the same examples each time, and none fails for its time: a busy machine is no fault of the code. What a test
 counted stands at the end of the report, whichever process ran it."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import settings
 
@@ -14,9 +16,20 @@ def told(record_property):
     return lambda sentence: record_property("told", sentence)
 
 
+@pytest.fixture
+def counted(record_property):
+    """A function that counts something; the sums of all tests stand at the end of the report."""
+    return lambda what, number=1: record_property("counted", (what, number))
+
+
 def pytest_terminal_summary(terminalreporter):
+    sums = Counter()
     for reports in terminalreporter.stats.values():
         for report in reports:
-            for name, sentence in getattr(report, "user_properties", ()):
-                if name == "told" and report.when == "call":
-                    terminalreporter.write_line(sentence)
+            for name, value in getattr(report, "user_properties", ()) if getattr(report, "when", "") == "call" else ():
+                if name == "told":
+                    terminalreporter.write_line(value)
+                elif name == "counted":
+                    sums[value[0]] += value[1]
+    for what, number in sums.items():
+        terminalreporter.write_line(f"{number} {what}")

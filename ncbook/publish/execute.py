@@ -126,7 +126,8 @@ def larger(requested: list[Chapter]) -> list[Chapter]:
             if one.parameters == chapter.parameters:
                 continue
             try:
-                records.check(profile, chapter.name, one.parameters)
+                if not one.is_done():  # it was checked when it was executed, and this loads torch
+                    records.check(profile, chapter.name, one.parameters)
             except InputError as error:
                 console.print(f"left out, {chapter.name} under {profile}: {error}", markup=False, soft_wrap=True)
             else:

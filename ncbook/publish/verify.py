@@ -62,7 +62,7 @@ class Compared:
 def verify(requested: list[Chapter], *, jobs: int | None = None, reuse: bool = False) -> list[Compared]:
     """Train the short runs and the profile again, away from the cache, and compare each table of each chapter with its record.
 
-    With `reuse` the profile's runs are those that were trained in this checkout before, as far as they are there.
+    With `reuse` the profile's runs are those of the cache, as far as they are there.
     """
     short = [replace(chapter, profile=chapters.SHORT, parameters=parameters(chapter.name, chapters.SHORT)) for chapter in requested]
     results = []

@@ -1,7 +1,6 @@
-"""What people have at hand, by entry point: inputs that just work, and others that are refused in one sentence; the counts are printed."""
+"""What people have at hand, by entry point: inputs that just work, and others that are refused in one sentence."""
 
 import warnings
-from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -32,9 +31,6 @@ from ncbook.metrics import (
     vci,
 )
 from ncbook.metrics.head import Head, find_head, two_class
-
-counts = Counter()
-
 
 LABELS = np.arange(60) % 3
 H = (np.random.default_rng(0).normal(size=(60, 4)) + 3 * np.eye(3, 4)[LABELS]).round(1)  # exact in float32 up to a rounding
@@ -96,7 +92,7 @@ FRIENDLY = {
 
 @pytest.mark.parametrize("entry", ENTRIES)
 @pytest.mark.parametrize("kind", FRIENDLY)
-def test_it_just_works(kind, entry, tmp_path):
+def test_it_just_works(kind, entry, tmp_path, counted):
     features, labels = FRIENDLY[kind](tmp_path)
     if (entry == "ClassMoments" and "integers" in kind) or (entry == "Collapse" and "integers" in kind):
         return  # in units of their own
@@ -104,7 +100,7 @@ def test_it_just_works(kind, entry, tmp_path):
         warnings.simplefilter("error")
         found = float(ENTRIES[entry](features, labels))
     assert found == pytest.approx(float(ENTRIES[entry](torch.tensor(H), torch.tensor(LABELS))), rel=1e-5)
-    counts["friendly"] += 1
+    counted("friendly inputs of metrics taken")
 
 
 def sparse():
@@ -129,12 +125,12 @@ HOSTILE = {
 
 @pytest.mark.parametrize("entry", ENTRIES)
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_one_sentence(kind, entry):
+def test_one_sentence(kind, entry, counted):
     make, says = HOSTILE[kind]
     with pytest.raises(InputError, match=says) as caught:
         ENTRIES[entry](*make())
     assert "\n" not in str(caught.value)
-    counts["hostile"] += 1
+    counted("hostile inputs of metrics refused in one sentence")
 
 
 def test_moments_stand_for_features():
@@ -210,11 +206,11 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize(("call", "says"), OPTIONS)
-def test_options_are_checked_at_once(call, says):
+def test_options_are_checked_at_once(call, says, counted):
     with pytest.raises(InputError, match=says) as caught:
         call()
     assert "\n" not in str(caught.value)
-    counts["hostile"] += 1
+    counted("hostile inputs of metrics refused in one sentence")
 
 
 # --- networks, loaders, batches, outputs --------------------------------------------------------------------------------------------------
@@ -321,7 +317,7 @@ FRIENDLY_NETWORKS = {
 
 
 @pytest.mark.parametrize("name", FRIENDLY_NETWORKS)
-def test_networks_that_just_work(name):
+def test_networks_that_just_work(name, counted):
     make, data, options = FRIENDLY_NETWORKS[name]
     model = make()
     if options.get("head") == "itself":
@@ -330,11 +326,11 @@ def test_networks_that_just_work(name):
     wanted = measure(Net(), [(X, Y)]).iloc[0]
     for metric in ("variance_ratio", "nc1", "nc3_self_duality", "error", "nc4_ncc_mismatch", "nc2_equinorm_classifier"):
         assert found[metric] == pytest.approx(wanted[metric], rel=1e-5), metric
-    counts["friendly"] += 1
+    counted("friendly inputs of metrics taken")
 
 
 @pytest.mark.parametrize("flat", [True, False])
-def test_one_logit(flat):
+def test_one_logit(flat, counted):
     keep = Y < 2
     model = OneLogit(flat)
     row = measure(model, [(X[keep], Y[keep])]).iloc[0]
@@ -343,7 +339,7 @@ def test_one_logit(flat):
     wanted = collapse_table((features, Y[keep]), weight=weight.detach(), bias=bias.detach()).iloc[0]
     for metric in ("nc1", "nc3_self_duality", "error", "nc4_ncc_mismatch"):
         assert row[metric] == pytest.approx(wanted[metric], rel=1e-6), metric
-    counts["friendly"] += 1
+    counted("friendly inputs of metrics taken")
 
 
 class Tokens(nn.Module):
@@ -362,13 +358,13 @@ def sequences():
     return [(X[:30, None].expand(-1, 3, -1), Y[:30]), (X[30:, None].expand(-1, 5, -1), Y[30:])]
 
 
-def test_tokens():
+def test_tokens(counted):
     with pytest.raises(InputError, match="train: layer embed has 15 dimensions in one batch and 25 in another.*pooling"):
         measure(Tokens(), sequences(), layer="embed")
     wanted = measure(Tokens(), sequences())["nc1"][0]
     for pooling in ("mean", "cls", lambda h, x: h[:, -1]):
         assert measure(Tokens(), sequences(), layer="embed", pooling=pooling)["nc1"][0] == pytest.approx(wanted, rel=1e-4)
-    counts["friendly"] += 3
+    counted("friendly inputs of metrics taken", 3)
 
 
 def scripted():
@@ -415,11 +411,11 @@ HOSTILE_NETWORKS = [
 
 
 @pytest.mark.parametrize(("call", "says"), HOSTILE_NETWORKS)
-def test_networks_in_one_sentence(call, says):
+def test_networks_in_one_sentence(call, says, counted):
     with pytest.raises(InputError, match=says) as caught:
         call()
     assert "\n" not in str(caught.value)
-    counts["hostile"] += 1
+    counted("hostile inputs of metrics refused in one sentence")
 
 
 # --- long-tailed data ---------------------------------------------------------------------------------------------------------------------
@@ -472,10 +468,3 @@ def test_a_parent_that_is_cast_keeps_the_state_in_float64(cast):
     cast(parent)
     assert parent.metric.packed.dtype == torch.float64
     assert parent.metric.compute()["variance_ratio"].item() == pytest.approx(variance_ratio(H, LABELS).item(), rel=1e-12)
-
-
-def test_the_count(told):
-    """Last, when the whole file has run."""
-    if not counts["friendly"] or not counts["hostile"]:
-        pytest.skip("only a part of the file was run")
-    told(f"metrics: {counts['friendly']} friendly inputs taken, {counts['hostile']} hostile ones refused in one sentence")

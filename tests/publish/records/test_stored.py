@@ -235,6 +235,9 @@ def test_larger_records_are_those_of_what_a_larger_profile_asks_for_today(monkey
     assert shown("quick") == ["paper"]  # laptop asks for no more than quick
     assert "left out, " in (said := capsys.readouterr().err) and "under paper-full: its parameters" in said
     assert shown("paper") == shown("short") == shown("custom") == []
+    monkeypatch.setattr(execute.Chapter, "is_done", lambda self: True)  # executed, and so checked: nothing is read again
+    monkeypatch.delattr(records, "check")
+    assert shown("quick") == ["paper-full", "paper"]
 
 
 # --- verification -------------------------------------------------------------------------------------------------------------------------
