@@ -12,6 +12,8 @@
 """
 
 from collections.abc import Callable
+from copy import deepcopy
+from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from itertools import pairwise
@@ -93,19 +95,29 @@ def _profiles(path: Path) -> dict[str, dict]:
 
 def read_yaml(path: Path) -> object:
     """What a YAML file says; an `InputError` where it cannot be read."""
-    return _read(path, lambda path: yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER))
+    return _read(path, _load)
+
+
+def _load(path: Path) -> object:
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
 
 
 def _read(path: Path, reader: Callable):
     """What a reader makes of a file; an `InputError` for whatever is no YAML: a folder, letters that are not UTF-8, endless brackets."""
     try:
-        _check_depth(path.read_text(encoding="utf-8"))
-        return reader(path)
+        return deepcopy(_parsed(path, reader, path.read_text(encoding="utf-8")))
     except InputError:
         raise
     except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
         why = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(f"{path} is not readable YAML: {why}") from error
+
+
+@lru_cache(maxsize=256)
+def _parsed(path: Path, reader: Callable, text: str):
+    """What a reader makes of a file that holds `text`: a build asks for the same files hundreds of times."""
+    _check_depth(text)
+    return reader(path)
 
 
 def _check_depth(text: str) -> None:

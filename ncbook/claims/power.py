@@ -6,6 +6,7 @@ Whether a quantity is right on average where the claim is false is another quest
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy import special
@@ -41,29 +42,36 @@ def power(claim: Mapping, parts: list[Mapping]) -> Power | None:
     if "effect" not in claim or not parts or any(part.get("n", 0) < rule.LEAST or "low" not in part for part in parts):
         return None
     forward, _ = rule.SCALES[claim.get("scale", "linear")]
-    test, how, margin = claim["test"], claim.get("combine", "all"), claim.get("margin", 0.0)
-    mark, effect = float(forward(claim["threshold"])), float(forward(claim["effect"]))
+    mark, effect, margin = float(forward(claim["threshold"])), float(forward(claim["effect"])), claim.get("margin", 0.0)
+    noise = tuple((_spread(part, forward), part["n"]) for part in parts)
+    return Power(claim["effect"], *_rates(claim["test"], claim.get("combine", "all"), mark, effect, margin, noise))
+
+
+@cache  # ledger, page and file ask for the same
+def _rates(
+    test: str, how: str, mark: float, effect: float, margin: float, noise: tuple[tuple[float, int], ...]
+) -> tuple[float, float, float]:
+    """How often a claim whose settings have these deviations and numbers of seeds is supported where it is true, supported on its
+    threshold, and contradicted there."""
     edge = mark + margin * (test == "equivalent")
-    spread = np.array([_spread(part, forward) for part in parts])
-    counts = [part["n"] for part in parts]
-    far = np.full(len(parts), effect)
-    beyond = np.full(len(parts), 2 * edge - effect)  # as far on the other side
+    far = np.full(len(noise), effect)
+    beyond = np.full(len(noise), 2 * edge - effect)  # as far on the other side
     one_on_edge, one_on_edge_beyond = far.copy(), beyond.copy()
-    worst = int(np.argmax(spread))
+    worst = int(np.argmax([spread for spread, _ in noise]))
     one_on_edge[worst] = one_on_edge_beyond[worst] = edge
-    edges = np.full(len(parts), edge)
+    edges = np.full(len(noise), edge)
     support, contradiction = (one_on_edge, edges) if how == "all" else (edges, one_on_edge_beyond)
 
     def judged(centres: np.ndarray) -> tuple[float, float]:
         random = np.random.default_rng(0)
         p = [
-            rule.p_values(random.normal(c, s, size=(DRAWS, n)), test=test, mark=mark, margin=margin)
-            for c, s, n in zip(centres, spread, counts, strict=True)
+            rule.p_values(random.normal(centre, spread, size=(DRAWS, n)), test=test, mark=mark, margin=margin)
+            for centre, (spread, n) in zip(centres, noise, strict=True)
         ]
         holds, fails = rule.outcome(np.stack([a for a, _ in p], -1), np.stack([b for _, b in p], -1), how)
         return float(holds.mean()), float(fails.mean())
 
-    return Power(claim["effect"], judged(far)[0], judged(support)[0], judged(contradiction)[1])
+    return judged(far)[0], judged(support)[0], judged(contradiction)[1]
 
 
 def _spread(part: Mapping, forward) -> float:

@@ -1,7 +1,5 @@
 """The question of each chapter, the claims that answer it, and what to say in short where they come out so: ``book/questions.yml``."""
 
-import yaml
-
 from ncbook import chapters, paths
 from ncbook.claims.text import MARKS
 from ncbook.errors import InputError, unknown
@@ -31,10 +29,7 @@ def in_short(chapter: str, verdicts: dict[str, str]) -> str:
 
 def _written() -> dict[str, dict]:
     path = paths.root() / "book" / "questions.yml"
-    try:
-        asked = (yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None) or {}
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
+    asked = (chapters.read_yaml(path) if path.is_file() else None) or {}
     if not isinstance(asked, dict) or not all(map(_whole, asked.values())):
         raise InputError(
             f"{path} must hold, for each chapter, its `question`, the list of claims that it is `answered_by`, and perhaps `in_short`, a "

@@ -5,9 +5,7 @@ import shutil
 from functools import cache
 from pathlib import Path
 
-import yaml
-
-from ncbook import paths
+from ncbook import chapters, paths
 from ncbook.publish import commits, notebooks
 from ncbook.publish.execute import Chapter
 
@@ -34,8 +32,9 @@ def copy(chapter: Chapter, folder: Path) -> None:
 
 def repository() -> str:
     """The address of the repository that the book is made from, as ``_config.yml`` has it (``repository: {url: …}``); empty without."""
-    config = yaml.safe_load((paths.root() / "_config.yml").read_text(encoding="utf-8")) or {}
-    return str((config.get("repository") or {}).get("url") or "").rstrip("/")
+    config = chapters.read_yaml(paths.root() / "_config.yml")
+    url = (config.get("repository") or {}).get("url") if isinstance(config, dict) else None
+    return str(url or "").rstrip("/")
 
 
 def _path(chapter: str, kind: str) -> Path:
