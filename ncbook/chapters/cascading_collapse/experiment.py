@@ -1,13 +1,17 @@
 """Cascading collapse: every layer of one network, on both splits, as training goes on (Hui et al. 2022; He & Su 2023)."""
 
+from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 
 import pandas as pd
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from ncbook.data.datasets import Split
 from ncbook.data.presets import spec
 from ncbook.metrics.layers import layer_table
-from ncbook.models.networks import Network, vectors
+from ncbook.models.networks import Network, build_model, vectors
 from ncbook.runs.grid import expand
 from ncbook.training.recipe import Recipe, takes_recipe
 
@@ -69,6 +73,51 @@ def readings(network: Network, x: Tensor, *, every: bool = True) -> dict[tuple[i
     return {place: h for place, h in features.items() if every or place[2:] == DECLARED}
 
 
+# --- the law of separation as its authors' code trains and measures --------------------------------------------------------------------
+
+# of the code, for its networks of 6 layers after a first one, trained with momentum; it tries seven learning rates, and this is the one it names
+PUBLISHED = {"model": "mlp_deep", "depth": 7, "train_size": 1000, "test_size": 100, "learning_rate": 0.01, "weight_decay": 0.0005}
+PUBLISHED |= {"loss": "cross_entropy", "batch_size": 128, "schedule": "step", "augment": None, "precision": "float32"}
+RUNNING = "running averages"
+
+
+@takes_recipe
+def law(recipe: Recipe, *, depth: int, side: int, images: list[int], seed: int, device: str = "cpu") -> pd.DataFrame:
+    """Separation of the training images at every layer of an MLP, by the statistics that batch norm takes: one row an epoch, these and layer.
+
+    `side`: larger images are shrunk to it. ``statistics`` are the running averages, as a network is used, or those of the batch that is
+    measured, of so many `images`, as in training mode.
+    """
+    data = recipe.data(seed, device)
+    data = replace(data, train=_shrunk(data.train, side), test=_shrunk(data.test, side))
+    network = recipe.network(data, seed, build=partial(build_model, depth=depth))
+    rows = []
+    for state in recipe.train(network, data, seed):
+        for size in (0, *images):
+            # a copy, as in their code: a pass in training mode would move the running averages
+            measured = deepcopy(network).train() if size else network
+            table = layer_table(
+                partial(_by_depth, measured), lambda size=size: data.train.batches(size or len(data.train)), num_classes=data.num_classes
+            )
+            reached = {"epoch": state.epoch, "terminal_epoch": state.terminal_epoch, "statistics": f"{size} images" if size else RUNNING}
+            rows.append(table.rename(columns={"layer": "depth"})[["split", "depth", "variance_ratio", "nc1"]].assign(**reached))
+    return pd.concat(rows, ignore_index=True)
+
+
+def _by_depth(network: Network, x: Tensor) -> dict[int, Tensor]:
+    return dict(enumerate([x.flatten(1), *network.all_features(x).values()]))
+
+
+def _shrunk(split: Split, side: int) -> Split:
+    """The split with its images at `side` × `side` pixels at most, averaged as photographs are; mean and deviation stay those of its own."""
+    if min(split.images.shape[2:]) <= side:
+        return split
+    small = nn.functional.interpolate(split.images.float(), (side, side), mode="bilinear", antialias=True)
+    return replace(split, images=small.round().to(torch.uint8))
+
+
+# --- grids ------------------------------------------------------------------------------------------------------------------------------
+
 BRIEFLY = {"measurements": 1, "read_otherwise": False}  # the controls are looked at where they are judged
 
 
@@ -95,9 +144,17 @@ def gaussian_grid(**parameters) -> list[dict]:
     return expand(experiment, parameters, **given, **BRIEFLY)
 
 
+def law_grid(**parameters) -> list[dict]:
+    """Data set × seed, in the authors' setting; their epochs where the profile has the time."""
+    arms = [{"dataset": name} for name in parameters["law_dataset"]]
+    given = {"epochs": parameters["law_epochs"], "side": parameters["law_side"], "images": parameters["law_images"], "measurements": 1}
+    return expand(law, {"seeds": parameters["law_seeds"], "first_seed": parameters["first_seed"]}, over=[arms], **PUBLISHED, **given)
+
+
 TABLES = {  # the tables that the chapter is made of: the networks, and their controls
     "layers": (experiment, grid),
     "held": (experiment, held_grid),
     "shuffled": (experiment, shuffled_grid),
     "gaussian": (experiment, gaussian_grid),
+    "law": (law, law_grid),
 }
