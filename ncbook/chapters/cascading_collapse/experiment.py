@@ -76,13 +76,13 @@ def readings(network: Network, x: Tensor, *, every: bool = True) -> dict[tuple[i
 # --- the law of separation as its authors' code trains and measures --------------------------------------------------------------------
 
 # of the code, for its networks of 6 layers after a first one, trained with momentum; it tries seven learning rates, and this is the one it names
-PUBLISHED = {"model": "mlp_deep", "depth": 7, "train_size": 1000, "test_size": 100, "learning_rate": 0.01, "weight_decay": 0.0005}
+PUBLISHED = {"model": "mlp_deep", "layers": 7, "train_size": 1000, "test_size": 100, "learning_rate": 0.01, "weight_decay": 0.0005}
 PUBLISHED |= {"loss": "cross_entropy", "batch_size": 128, "schedule": "step", "augment": None, "precision": "float32"}
 RUNNING = "running averages"
 
 
 @takes_recipe
-def law(recipe: Recipe, *, depth: int, side: int, images: list[int], seed: int, device: str = "cpu") -> pd.DataFrame:
+def law(recipe: Recipe, *, layers: int, side: int, images: list[int], seed: int, device: str = "cpu") -> pd.DataFrame:
     """Separation of the training images at every layer of an MLP, by the statistics that batch norm takes: one row an epoch, these and layer.
 
     `side`: larger images are shrunk to it. ``statistics`` are the running averages, as a network is used, or those of the batch that is
@@ -90,7 +90,7 @@ def law(recipe: Recipe, *, depth: int, side: int, images: list[int], seed: int, 
     """
     data = recipe.data(seed, device)
     data = replace(data, train=_shrunk(data.train, side), test=_shrunk(data.test, side))
-    network = recipe.network(data, seed, build=partial(build_model, depth=depth))
+    network = recipe.network(data, seed, build=partial(build_model, depth=layers))
     rows = []
     for state in recipe.train(network, data, seed):
         for size in (0, *images):
