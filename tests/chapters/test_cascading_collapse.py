@@ -8,9 +8,23 @@ import pytest
 import torch
 
 from ncbook.chapters.cascading_collapse import quantities as q
-from ncbook.chapters.cascading_collapse.experiment import PLACE, experiment, gaussian_grid, grid, held_grid, readings, shuffled_grid
+from ncbook.chapters.cascading_collapse.experiment import (
+    PLACE,
+    PUBLISHED,
+    RUNNING,
+    experiment,
+    gaussian_grid,
+    grid,
+    held_grid,
+    law,
+    law_grid,
+    readings,
+    shuffled_grid,
+)
 from ncbook.data.datasets import load
+from ncbook.metrics.collapse import nc1
 from ncbook.models.networks import build_model
+from ncbook.seeds import child_generator
 
 EPOCHS = [0, 10, 40]
 
@@ -94,21 +108,21 @@ def test_share_on_test():
     assert q.share_on_test_without_labels(rows) == pytest.approx(0.5)
 
 
-def law(logs, quantity=q.slope_ratio) -> float:
+def of_curve(logs, quantity=q.slope_ratio) -> float:
     """A quantity of the law on one curve of decades over depth, at the last epoch, before training and at the onset alike."""
     return quantity(profiles([list(10.0 ** np.array(logs))] * 3, column="nc1", start=0))
 
 
 def test_slope_ratio():
-    assert law([0, -1, -2, -3, -4, -5, -6, -7, -8]) == pytest.approx(1)
-    assert law([0, -1, -2, -3, -4, -6, -8, -10, -12]) == pytest.approx(2)
-    assert law([0, -1, -2, -3, -4, -6, -8, -10, -12], q.bend_untrained) == pytest.approx(2)
-    assert law([0, -2, -4, -6, -8, -9, -10, -11, -12]) == pytest.approx(0.5)
-    assert law([0, -2, -4, -6, -8, -9, -10, -11, -12], q.bend_untrained) == pytest.approx(2)
-    assert law([0, 0, 0, 0, 0, -1, -2, -3, -4]) == q.STEEPEST  # a first piece that is flat
-    assert law([0, -1, -2, -3, -4, -4, -4, -4, -4]) == pytest.approx(1 / q.STEEPEST)
-    assert law([0, 1, 2, 3, 4, 5, 6, 7, 8], q.bend_untrained) == q.STEEPEST  # it does not fall at all
-    assert math.isnan(law([0, -0.1, -0.2, -0.3, -0.4, -0.5, -0.6, -0.7, -0.8]))  # less than a decade
+    assert of_curve([0, -1, -2, -3, -4, -5, -6, -7, -8]) == pytest.approx(1)
+    assert of_curve([0, -1, -2, -3, -4, -6, -8, -10, -12]) == pytest.approx(2)
+    assert of_curve([0, -1, -2, -3, -4, -6, -8, -10, -12], q.bend_untrained) == pytest.approx(2)
+    assert of_curve([0, -2, -4, -6, -8, -9, -10, -11, -12]) == pytest.approx(0.5)
+    assert of_curve([0, -2, -4, -6, -8, -9, -10, -11, -12], q.bend_untrained) == pytest.approx(2)
+    assert of_curve([0, 0, 0, 0, 0, -1, -2, -3, -4]) == q.STEEPEST  # a first piece that is flat
+    assert of_curve([0, -1, -2, -3, -4, -4, -4, -4, -4]) == pytest.approx(1 / q.STEEPEST)
+    assert of_curve([0, 1, 2, 3, 4, 5, 6, 7, 8], q.bend_untrained) == q.STEEPEST  # it does not fall at all
+    assert math.isnan(of_curve([0, -0.1, -0.2, -0.3, -0.4, -0.5, -0.6, -0.7, -0.8]))  # less than a decade
     onset = profiles([[1.0] * 7, list(0.3 ** np.arange(7)), [1, 1, 1, 1, 0.1, 0.01, 1e-3]], column="nc1")
     assert q.slope_ratio_at_onset(onset) == pytest.approx(1) and q.slope_ratio(onset) == q.STEEPEST
 
@@ -207,6 +221,58 @@ def test_grids():
     assert [(r["dataset"], r["seed"]) for r in shuffled] == [(d, s) for d in given["dataset"] for s in (7, 8, 9)]
     assert {(r["model"], r["epochs"], r["label_noise"]) for r in shuffled} == {("mlp_deep", 5, 0.9)}
     assert {(r["dataset"], r["weight_decay"]) for r in gaussian_grid(**given)} == {("gaussian:separation=20", 2e-3)}
+
+
+def in_batches(network, images, size: int, layers: int) -> torch.Tensor:
+    """What the `layers`-th layer makes of images when batch norm takes the mean and the deviation of each batch, step by step."""
+    batches = []
+    for h in images.split(size):
+        h = h.flatten(1)
+        for block in list(network.blocks.values())[:layers]:
+            linear, norm = (next(m for m in block.modules() if isinstance(m, kind)) for kind in (torch.nn.Linear, torch.nn.BatchNorm1d))
+            h = linear(h)
+            h = ((h - h.mean(0)) / (h.var(0, correction=0) + norm.eps).sqrt() * norm.weight + norm.bias).relu()
+        batches.append(h)
+    return torch.cat(batches)
+
+
+def test_the_law_is_measured_with_the_averages_of_a_batch_and_with_running_ones():
+    given = {**PUBLISHED, "dataset": "digits", "epochs": 1, "measurements": 1, "side": 10, "seed": 3}
+    table = law(**given, images=[50, 1000])
+    assert set(table.statistics) == {"50 images", "1000 images", RUNNING} and sorted(table.depth.unique()) == list(range(8))
+    assert table[table.depth == 0].groupby("statistics").nc1.nunique().tolist() == [1, 1, 1]  # the input learns nothing
+    train = load("digits", train_size=1000, test_size=100, seed=3).train
+    network = build_model("mlp_deep", (1, 8, 8), 10, generator=child_generator(3, "weights"), depth=7)
+    with torch.no_grad():
+        for size, depth in ((50, 1), (50, 7), (1000, 4)):
+            features = in_batches(network, train.normalise(train.images), size, depth)
+            found = table[(table.epoch == 0) & (table.depth == depth) & (table.statistics == f"{size} images")]
+            assert found.nc1.item() == pytest.approx(float(nc1(features, train.labels)), rel=1e-4)
+    pd.testing.assert_frame_equal(  # looking in training mode changes nothing of the network
+        law(**given, images=[]), table[table.statistics == RUNNING].reset_index(drop=True)
+    )
+
+
+def test_larger_images_are_shrunk_and_smaller_ones_left():
+    given = {**PUBLISHED, "epochs": 1, "measurements": 1, "images": [], "seed": 3}
+    widths = {}
+    for name, side in (("mnist5k", 10), ("mnist5k", 28), ("digits", 10)):
+        seen = []
+        hook = torch.nn.modules.module.register_module_forward_pre_hook(lambda m, x, seen=seen: seen.append(x[0]))
+        try:
+            law(**given, dataset=name, side=side)
+        finally:
+            hook.remove()
+        widths[name, side] = next(x.flatten(1).shape[1] for x in seen)
+    assert widths == {("mnist5k", 10): 100, ("mnist5k", 28): 784, ("digits", 10): 64}
+
+
+def test_the_law_in_its_authors_setting_has_seeds_of_its_own():
+    runs = law_grid(
+        law_dataset=["digits", "mnist5k"], law_epochs=5, law_side=10, law_images=[100], law_seeds=2, first_seed=7, seeds=9, learning_rate=1.0
+    )
+    assert [(run["dataset"], run["seed"]) for run in runs] == [("digits", 7), ("digits", 8), ("mnist5k", 7), ("mnist5k", 8)]
+    assert {(run["learning_rate"], run["layers"], run["train_size"], run["batch_size"]) for run in runs} == {(0.01, 7, 1000, 128)}
 
 
 def test_labels_that_say_nothing_are_as_often_each_class():
