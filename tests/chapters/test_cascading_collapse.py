@@ -269,7 +269,14 @@ def test_larger_images_are_shrunk_and_smaller_ones_left():
 
 def test_the_law_in_its_authors_setting_has_seeds_of_its_own():
     runs = law_grid(
-        law_dataset=["digits", "mnist5k"], law_epochs=5, law_side=10, law_images=[100], law_seeds=2, first_seed=7, seeds=9, learning_rate=1.0
+        law_dataset=["digits", "mnist5k"],
+        law_epochs=5,
+        law_side=10,
+        law_images=[100],
+        law_seeds=2,
+        first_seed=7,
+        seeds=9,
+        learning_rate=1.0,
     )
     assert [(run["dataset"], run["seed"]) for run in runs] == [("digits", 7), ("digits", 8), ("mnist5k", 7), ("mnist5k", 8)]
     assert {(run["learning_rate"], run["layers"], run["train_size"], run["batch_size"]) for run in runs} == {(0.01, 7, 1000, 128)}

@@ -75,7 +75,7 @@ def readings(network: Network, x: Tensor, *, every: bool = True) -> dict[tuple[i
 
 # --- the law of separation as its authors' code trains and measures --------------------------------------------------------------------
 
-# of the code, for its networks of 6 layers after a first one, trained with momentum; it tries seven learning rates, and this is the one it names
+# of its networks of 6 layers after a first one, trained with momentum; the code tries seven learning rates, and names this one
 PUBLISHED = {"model": "mlp_deep", "layers": 7, "train_size": 1000, "test_size": 100, "learning_rate": 0.01, "weight_decay": 0.0005}
 PUBLISHED |= {"loss": "cross_entropy", "batch_size": 128, "schedule": "step", "augment": None, "precision": "float32"}
 RUNNING = "running averages"
@@ -83,7 +83,7 @@ RUNNING = "running averages"
 
 @takes_recipe
 def law(recipe: Recipe, *, layers: int, side: int, images: list[int], seed: int, device: str = "cpu") -> pd.DataFrame:
-    """Separation of the training images at every layer of an MLP, by the statistics that batch norm takes: one row an epoch, these and layer.
+    """Separation of the training images at every layer, by the statistics that batch norm takes: one row an epoch, these and layer.
 
     `side`: larger images are shrunk to it. ``statistics`` are the running averages, as a network is used, or those of the batch that is
     measured, of so many `images`, as in training mode.
@@ -96,9 +96,8 @@ def law(recipe: Recipe, *, layers: int, side: int, images: list[int], seed: int,
         for size in (0, *images):
             # a copy, as in their code: a pass in training mode would move the running averages
             measured = deepcopy(network).train() if size else network
-            table = layer_table(
-                partial(_by_depth, measured), lambda size=size: data.train.batches(size or len(data.train)), num_classes=data.num_classes
-            )
+            batches = partial(data.train.batches, size or len(data.train))
+            table = layer_table(partial(_by_depth, measured), batches, num_classes=data.num_classes)
             reached = {"epoch": state.epoch, "terminal_epoch": state.terminal_epoch, "statistics": f"{size} images" if size else RUNNING}
             rows.append(table.rename(columns={"layer": "depth"})[["split", "depth", "variance_ratio", "nc1"]].assign(**reached))
     return pd.concat(rows, ignore_index=True)
@@ -109,7 +108,7 @@ def _by_depth(network: Network, x: Tensor) -> dict[int, Tensor]:
 
 
 def _shrunk(split: Split, side: int) -> Split:
-    """The split with its images at `side` × `side` pixels at most, averaged as photographs are; mean and deviation stay those of its own."""
+    """The split with images of at most `side` × `side` pixels, averaged as photographs are; mean and deviation stay those before."""
     if min(split.images.shape[2:]) <= side:
         return split
     small = nn.functional.interpolate(split.images.float(), (side, side), mode="bilinear", antialias=True)
