@@ -26,6 +26,7 @@ class Settings:
     runs: Path | None  # NCBOOK_RUNS: the cache of finished runs
     data: Path | None  # NCBOOK_DATA: downloaded data sets
     session: Path | None  # NCBOOK_SESSION: what the build that executes a notebook tells it
+    source: str | None  # FROM: record, where tables are read and not trained
     device: str | None  # DEVICE
     jobs: str | None  # JOBS
     executor: str | None  # EXECUTOR: who computes runs
@@ -43,6 +44,7 @@ def current() -> Settings:
         runs=path("NCBOOK_RUNS"),
         data=path("NCBOOK_DATA"),
         session=path(SESSION),
+        source=os.environ.get("FROM") or None,
         device=os.environ.get("DEVICE") or None,
         jobs=os.environ.get("JOBS") or None,
         executor=os.environ.get("EXECUTOR") or None,
@@ -84,6 +86,14 @@ def session() -> dict:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{SESSION} is {str(path)!r}, which is no session of a build ({error}); unset it.") from error
+
+
+def from_record(choice: str | None = None) -> bool:
+    """Whether tables are read from records: the choice, else ``FROM``, else they are trained."""
+    source = choice or current().source
+    if source not in (None, "record"):
+        raise InputError(f"FROM={source!r}: the only other source is FROM=record.")
+    return source == "record"
 
 
 def device(choice: str | None = None) -> str:

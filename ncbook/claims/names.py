@@ -32,7 +32,11 @@ OF_COLUMN: dict[str, str | dict] = {  # values that say nothing without the colu
     "linear_layers": "{} linear layers",
     "weight_decay": "weight decay {}",
     "train_size": "{} training images",
-    "activation": {"pre": "before the activation", "post": "after the activation"},
+    "activation": {"pre": "before the activation", "post": "after the activation", "relu": "ReLU"},
+    "bias": {False: "no bias", True: "a bias"},
+    "blur": "blurred by {}",
+    "relu": {False: "linear", True: "ReLU"},
+    "statistics": "batch norm by {}",
     "normalised": {False: "features of any length", True: "features of length 1"},
     "change": {"permutation": "permuted", "rotation": "rotated"},
 }
@@ -41,9 +45,12 @@ OF_COLUMN: dict[str, str | dict] = {  # values that say nothing without the colu
 def name(value: object) -> str:
     """What a value is called, whatever its column: ours by its name, another one (a folder, say) as it is.
 
-    >>> name("cifar10"), name("my_images")
-    ('CIFAR-10', 'my images')
+    >>> name("cifar10"), name("gaussian:classes=4,separation=20"), name("my_images")
+    ('CIFAR-10', 'Gaussian classes, classes 4, separation 20', 'my images')
     """
+    preset, colon, options = str(value).partition(":")
+    if colon and preset in NAMES:  # a data set with options
+        return f"{NAMES[preset]}, {options.replace('=', ' ').replace(',', ', ')}"
     return NAMES.get(str(value), str(value).replace("_", " "))
 
 

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ncbook import settings
 from ncbook.cli import data
 from ncbook.errors import InputError
 
@@ -46,7 +47,7 @@ def run(
     from ncbook.publish import execute
 
     _settings(device, jobs, executor)
-    requested = execute.prepare(chapters or [], profile, _changes(p), seeds, recorded=_recorded(source))
+    requested = execute.prepare(chapters or [], profile, _changes(p), seeds, recorded=settings.from_record(source))
     if dry_run:
         execute.forecast(requested)
         return
@@ -74,7 +75,7 @@ def book(
     _settings(device, jobs, executor)
     render.check_place()
     with _alone():
-        requested = execute.prepare([], profile, {}, seeds, recorded=_recorded(source))
+        requested = execute.prepare([], profile, {}, seeds, recorded=settings.from_record(source))
         larger = execute.larger(requested)
         _stop_if(execute.run([*requested, *larger], jobs=jobs))
         page = render.build(requested, beside=larger)
@@ -268,12 +269,6 @@ def _chapter_names() -> list[str]:
     from ncbook.publish import notebooks
 
     return notebooks.names()
-
-
-def _recorded(source: str | None) -> bool:
-    if source not in (None, "", "record"):
-        raise InputError(f"FROM={source!r}: the only other source is FROM=record.")
-    return source == "record"
 
 
 def _seconds(text: str | None) -> float | None:

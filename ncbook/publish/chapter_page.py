@@ -50,6 +50,7 @@ def page(chapter: Chapter, notebook: dict, beside: Sequence[Chapter] = ()) -> tu
             else:
                 with_it = [cell, _markdown(f"made-{name}", _beside(chapter, cell))]
             names.append(name)
+            key = key or name
             if name == key:
                 first = with_it
                 listed.append(_markdown(f"see-{name}", f"{{numref}}`{name}` is at the top of this page."))
@@ -59,10 +60,11 @@ def page(chapter: Chapter, notebook: dict, beside: Sequence[Chapter] = ()) -> tu
             (first if twin and twin == key else listed).append(cell)
         if cell["cell_type"] == "code" and "chapter.judge(" in "".join(cell["source"]):
             listed += [_markdown("profiles", text)] if (text := _profiles(chapter, judged, beside)) else []
-    if judged:
-        title, _, rest = "".join(listed[0]["source"]).partition("\n")
-        answer = _answer(chapter, [judged[entry["id"]] for entry in answering if entry["id"] in judged], judged)
-        listed[:1] = [_markdown("first-screen", f"{title}\n\n{answer}"), *first, _markdown("opening", rest.strip())]
+    if first:
+        title, said, *rest = "".join(listed[0]["source"]).split("\n\n")
+        if judged:
+            said, rest = _answer(chapter, [judged[entry["id"]] for entry in answering if entry["id"] in judged], judged), [said, *rest]
+        listed[:1] = [_markdown("first-screen", f"{title}\n\n{said}"), *first, _markdown("opening", "\n\n".join(rest))]
     return {**notebook, "metadata": _without(notebook["metadata"]), "cells": [_tidy(cell) for cell in listed]}, names
 
 
@@ -214,7 +216,8 @@ def caption(cell: dict, claims: Sequence[dict] = (), judged: dict | None = None)
 def _found(claims: Sequence[dict], judged: dict[str, dict]) -> str:
     """What the verdicts say of the claims that a figure is about."""
     parts = [f"{claim['statement'].rstrip('.')}: {_said(claim, judged[claim['id']])}." for claim in claims if claim["id"] in judged]
-    more = f" {len(parts) - 2} more claims rest on this figure." if len(parts) > 2 else ""
+    count = len(parts) - 2
+    more = f" {count} more {'claim rests' if count == 1 else 'claims rest'} on this figure." if count > 0 else ""
     return " ".join(parts[:2]) + more
 
 

@@ -43,10 +43,17 @@ def provenance(read: list[Table], *, profile: str, folder: Path, record: Record 
         "finished": markdown(max(run["finished"] for run in runs).replace("T", " ").replace("Z", " UTC")),
         **({"record": _record(runs, record)} if record else {}),  # a run of the store has none, whatever its file says
         "versions": ", ".join(_all(runs, package) for package in VERSIONS),
-        "page made by": f"ncbook {__version__}",
+        "page made by": f"ncbook {__version__}{_checkout()}",
     }
     (paths.writable(folder) / "provenance.json").write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
     return Markdown("| | |\n|---|---|\n" + "\n".join(f"| {line} | {value} |" for line, value in lines.items()))
+
+
+def _checkout() -> str:
+    at = commits.here()
+    if at["commit"] == "unknown":
+        return ""
+    return f", commit {code(at['commit'][:10])}" + " with uncommitted changes" * at["dirty"]
 
 
 def _all(runs: list[dict], package: str) -> str:

@@ -7,7 +7,8 @@
     chapter.provenance()
 
 A session alone knows the profile, the folder for figures and verdicts, and whether tables are trained or come from a record. A notebook
-that is opened by hand has none of these: its profile is called ``by hand``, and its tables are trained.
+that is opened by hand has none of these: its profile is called ``by hand``, and its tables are trained, or with ``FROM=record`` read from the
+record of the parameters that stand in it.
 """
 
 import inspect
@@ -19,6 +20,7 @@ import pandas as pd
 from ncbook import chapters, paths, settings
 from ncbook.errors import InputError, unknown
 from ncbook.publish import figures, judge, notebooks, provenance, records
+from ncbook.publish.parameters import parameters as parameters_of
 from ncbook.publish.provenance import Markdown
 from ncbook.publish.records import Record
 from ncbook.publish.verdicts import Verdicts
@@ -80,11 +82,20 @@ def open_chapter(name: str, namespace: dict) -> Session:
     declared = notebooks.defaults(name)
     if lacking := [parameter for parameter in declared if parameter not in namespace]:
         raise InputError(f"the notebook does not define {', '.join(lacking)}; run its cell of parameters first.")
-    given = settings.session()
-    return Session(
-        name,
-        {parameter: namespace[parameter] for parameter in declared},
-        given.get("profile", "by hand"),
-        Path(given["output"]) if "output" in given else paths.build() / "by-hand",
-        records.read(Path(given["record"])) if given.get("record") else None,
+    parameters = {parameter: namespace[parameter] for parameter in declared}
+    if not (given := settings.session()):
+        record = _record_of(name, parameters) if settings.from_record() else None
+        return Session(name, parameters, "by hand", paths.build() / "by-hand", record)
+    record = records.read(Path(given["record"])) if given.get("record") else None
+    return Session(name, parameters, given["profile"], Path(given["output"]), record)
+
+
+def _record_of(name: str, parameters: dict) -> Record:
+    """The record of a profile that has these parameters."""
+    for profile in (recorded := records.on_record(name)):
+        if parameters_of(name, profile) == parameters:
+            return records.read(paths.record(profile, name))
+    raise InputError(
+        f"FROM=record, and {name} has a record of its profiles {', '.join(recorded)} only, whose parameters are not those of this notebook. "
+        "Put them back, or unset FROM to train."
     )

@@ -18,8 +18,9 @@ import yaml
 import ncbook.chapters
 from ncbook import chapters, paths
 from ncbook.claims import rule
+from ncbook.claims.names import setting
 from ncbook.errors import InputError
-from ncbook.publish import new_chapter, notebooks
+from ncbook.publish import new_chapter, notebooks, records
 from ncbook.publish.parameters import parameters
 from ncbook.runs.plan import plan
 from ncbook.runs.store import from_csv, to_csv
@@ -279,6 +280,18 @@ COUNT = re.compile(
     r"\d+ of (?:the )?\d+|\bin (?:all )?(?:\d+|two|three|four|five|six|seven|eight|nine|ten)\b(?! dimensions)|\d\.\d|\d ?%|\d times",
     flags=re.I,
 )
+
+
+@every_judging_chapter
+def test_settings_are_shown_in_words(chapter):
+    """MNIST and a bias, not mnist and True."""
+    if chapter == NEW:
+        return
+    for profile in records.on_record(chapter):
+        for verdict in records.read(paths.record(profile, chapter)).provenance["verdicts"]:
+            for part in verdict["parts"]:
+                shown = [setting(column, value) for column, value in {**part["setting"], **part.get("reading", {})}.items()]
+                assert not [text for text in shown if re.search(r"True|False|[_:]|\w=", text)], (verdict["id"], shown)
 
 
 def typed(text: str) -> list[str]:

@@ -68,6 +68,20 @@ def test_a_record_takes_the_place_of_training(here, session_file, tmp_path):
         open_chapter(CHAPTER, {**parameters(CHAPTER), **TINY}).table("collapse")
 
 
+def test_a_notebook_opened_by_hand_reads_the_record_of_its_parameters(here, monkeypatch):
+    """As Binder opens it."""
+    monkeypatch.setenv("FROM", "record")
+    here.record("quick", CHAPTER)
+    chapter = open_chapter(CHAPTER, parameters(CHAPTER))
+    assert (chapter.profile, chapter.output) == ("by hand", paths.build() / "by-hand")
+    assert len(chapter.table("collapse")) > 100 and not paths.runs().exists()
+    with pytest.raises(InputError, match="has a record of its profiles quick only, whose parameters are not those of this notebook"):
+        open_chapter(CHAPTER, {**parameters(CHAPTER), **TINY})
+    monkeypatch.setenv("FROM", "somewhere")
+    with pytest.raises(InputError, match="FROM='somewhere': the only other source is FROM=record"):
+        open_chapter(CHAPTER, parameters(CHAPTER))
+
+
 def test_parameters_that_the_notebook_lacks_are_named(namespace):
     del namespace["epochs"], namespace["seeds"]
     with pytest.raises(InputError, match="does not define epochs, seeds; run its cell of parameters first"):
