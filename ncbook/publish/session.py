@@ -7,8 +7,8 @@
     chapter.provenance()
 
 A session alone knows the profile, the folder for figures and verdicts, and whether tables are trained or come from a record. A notebook
-that is opened by hand has none of these: its profile is called ``by hand``, and its tables are trained; with ``FROM=record`` they are read from
-the record of the parameters that stand in it.
+that is opened by hand has none of these: its profile is called ``by hand``, and its tables are trained; with ``FROM=record`` they are read
+from the record of the parameters that stand in it.
 """
 
 import inspect
@@ -96,6 +96,6 @@ def _record_of(name: str, parameters: dict) -> Record:
         if parameters_of(name, profile) == parameters:
             return records.read(paths.record(profile, name))
     raise InputError(
-        f"FROM=record, and {name} has a record of its profiles {', '.join(recorded) or 'none'} only, whose parameters are not those of this "
-        "notebook. Put them back, or unset FROM to train."
+        f"FROM=record, and {name} has a record of its profiles {', '.join(recorded) or 'none'} only, whose parameters are not those of "
+        "this notebook. Put them back, or unset FROM to train."
     )
