@@ -66,6 +66,7 @@ def _record(runs: list[dict], record: Record) -> str:
     changed = sum(run["changed"] for run in runs)
     since = (
         f"**the code, the data or a library of {changed} of {len(runs)} runs has changed since**"
+        + (", and gives the same digits in the short runs" if record.same_short_runs() else "")
         if changed
         else "nothing that computes it has changed since"
     )

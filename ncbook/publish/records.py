@@ -33,9 +33,9 @@ UNPACKED = 100_000_000  # bytes: what no packed table of `LIMIT` comes near
 VERSIONS = ["torch", "numpy", "scipy", "scikit_learn", "python"]
 FORM = {
     "chapter": str, "profile": str, "parameters": dict, "recorded": str, "commit": str, "dirty": bool, "tables": dict, "files": dict,
-    "claims": list, "verdicts": list, "judged_by": dict,
+    "claims": list, "verdicts": list, "judged_by": dict, "short": dict,
 }  # fmt: skip
-OLDER = ("claims", "verdicts", "judged_by")  # which a record of an older kind may lack
+OLDER = ("claims", "verdicts", "judged_by", "short")  # which a record of an older kind may lack
 GPU = ["gpu", "gpu_peak_memory_mb", "gpu_float32"]
 TOOK = ["device", "seconds", "peak_memory_mb", *VERSIONS, "machine", "cpu", "cpu_capability", "instruction_set", *GPU, "finished"]
 
@@ -125,6 +125,22 @@ class Record:
         if set(first) <= set(rows):
             rows = rows[[*first, *(column for column in rows if column not in first)]]
         return Table(rows.copy(), infos)
+
+    def same_short_runs(self) -> bool:
+        """Whether today's code gives the digits in the short runs that it gave when this record was made.
+
+        False where that is not known: of an older record, or while the short runs on record are of older code themselves.
+        """
+        chapter, then = self.provenance["chapter"], self.provenance.get("short")
+        if not then or not exists(chapters.SHORT, chapter):
+            return False
+        short = read_as_it_is(chapters.SHORT, chapter)
+        try:
+            runs = [run for planned in planned_short(chapter).values() for run in short.table(planned).runs]
+        except InputError:
+            return False
+        same = all(short.provenance["files"].get(name) == checksum for name, checksum in then.items())
+        return same and not short.edited and not any(run["changed"] for run in runs)
 
     def _changes(self) -> str:
         now = canonical(parameters_of(self.provenance["chapter"], self.provenance["profile"]))
@@ -255,9 +271,18 @@ def write(chapter: str, profile: str, parameters: dict) -> Path:
         "claims": deciding(chapter),
         "verdicts": plain(judged(chapter, read_back, profile)) if profile != chapters.SHORT else [],
         "judged_by": code(chapter),
+        "short": {} if profile == chapters.SHORT else _short(chapter),
         "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()},
     }
     return _put(paths.record(profile, chapter), texts, provenance)
+
+
+def _short(chapter: str) -> dict[str, str]:
+    """The checksums of the tables of the short runs on record."""
+    if not exists(chapters.SHORT, chapter):
+        return {}
+    files = read_as_it_is(chapters.SHORT, chapter).provenance["files"]
+    return {name: checksum for name, checksum in files.items() if name != "runs.csv.gz"}
 
 
 def _put(target: Path, texts: dict[str, str], provenance: dict) -> Path:

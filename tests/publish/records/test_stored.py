@@ -16,7 +16,7 @@ from checkouts import BOOK, Checkout
 
 from ncbook import paths, settings
 from ncbook.errors import InputError
-from ncbook.publish import execute, records, sealed, verify
+from ncbook.publish import execute, provenance, records, sealed, verify
 from ncbook.publish.parameters import parameters
 from ncbook.publish.verdicts import changed_code
 from ncbook.runs import store
@@ -197,6 +197,28 @@ def test_code_that_has_changed_since_is_told_of_each_run(stored):
     assert not any(info["changed"] for info in older.table(runs).runs)
     one = [edited[0], *runs[1:]]
     assert [info["changed"] for info in record().table(one).runs] == [True] + [False] * (len(runs) - 1)
+
+
+def test_code_that_has_changed_and_gives_the_same_digits_says_so(stored, monkeypatch):
+    """A larger record is not made anew for every edit: the short runs, which are, say whether the edit moved a digit."""
+    known = record().provenance
+    assert set(known["short"]) == {f"{name}.csv.gz" for name in known["tables"]} and record("short").provenance["short"] == {}
+    assert record().same_short_runs()
+    moved = replace(record(), provenance={**known, "short": {**known["short"], f"{TABLE}.csv.gz": "0" * 64}})
+    older = replace(record(), provenance={name: value for name, value in known.items() if name != "short"})
+    assert not moved.same_short_runs() and not older.same_short_runs()
+    edited = [{"changed": True} for _ in runs_of("quick")]
+    assert "has changed since**, and gives the same digits in the short runs" in provenance._record(with_commit(edited), record())
+    assert provenance._record(with_commit(edited), moved).count("same digits") == 0
+    with monkeypatch.context() as patch:  # the short runs on record are of older code themselves, and say nothing
+        patch.setattr(records, "key_on", lambda *given: "another")
+        assert not record().same_short_runs()
+    (record("short").folder / f"{TABLE}.csv.gz").write_bytes(gzip.compress(b"edited"))
+    assert not record().same_short_runs()
+
+
+def with_commit(runs: list[dict]) -> list[dict]:
+    return [{**run, **{name: record().provenance[name] for name in ("commit", "dirty", "recorded")}} for run in runs]
 
 
 def test_what_judges_and_has_changed_since_is_named(stored):
