@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ncbook import chapters
-from ncbook.claims.text import MARKS, verdict_text
+from ncbook.claims.text import MARKS, estimate_text, setting_text, verdict_text
 from ncbook.errors import InputError
 from ncbook.escape import code, markdown
 from ncbook.publish import front, outputs, questions, sources
@@ -59,12 +59,15 @@ def page(chapter: Chapter, notebook: dict, beside: Sequence[Chapter] = ()) -> tu
         else:
             (first if twin and twin == key else listed).append(cell)
         if cell["cell_type"] == "code" and "chapter.judge(" in "".join(cell["source"]):
-            listed += [_markdown("profiles", text)] if (text := _profiles(chapter, judged, beside)) else []
+            told = not any(f"# {BESIDE}" in "".join(cell["source"]) for cell in cells)  # a chapter may tell it itself
+            texts = {"profiles": _profiles(chapter, judged, beside), "published": _published(chapter, judged) if told else ""}
+            listed += [_markdown(name, text) for name, text in texts.items() if text]
     if first:
-        title, said, *rest = "".join(listed[0]["source"]).split("\n\n")
+        title, *texts = "".join(listed[0]["source"]).split("\n\n")
         if judged:
-            said, rest = _answer(chapter, [judged[entry["id"]] for entry in answering if entry["id"] in judged], judged), [said, *rest]
-        listed[:1] = [_markdown("first-screen", f"{title}\n\n{said}"), *first, _markdown("opening", "\n\n".join(rest))]
+            texts.insert(0, _answer(chapter, [judged[entry["id"]] for entry in answering if entry["id"] in judged], judged))
+        opening = [_markdown("first-screen", "\n\n".join([title, *texts[:1]])), *first]
+        listed[:1] = [*opening, *[_markdown("opening", "\n\n".join(texts[1:]))] * (len(texts) > 1)]
     return {**notebook, "metadata": _without(notebook["metadata"]), "cells": [_tidy(cell) for cell in listed]}, names
 
 
@@ -181,6 +184,25 @@ def _profiles(chapter: Chapter, judged: dict[str, dict], beside: Sequence[Chapte
                 text.append(f"| {claims[name]['statement']} | {_said(claims[name], judged[name])} | {_said(claims[name], theirs[name])} |")
             text.append("")
     return "\n".join(text)
+
+
+BESIDE = "Published beside reproduced"
+
+
+def _published(chapter: Chapter, judged: dict[str, dict]) -> str:
+    """The numbers that the papers give, each beside ours, in Markdown; that none is known, where none is."""
+    known = [claim for claim in _claims(chapter) if claim.get("published") and claim["id"] in judged]
+    if not known:
+        none = "None known: the sources' statements are judged above, and we know no number of theirs that could stand beside ours."
+        return f"### {BESIDE}\n\n{none}"
+    rows = [f"| {claim['statement']} | {markdown(claim['published'])} | {_ours(judged[claim['id']])} |" for claim in known]
+    return "\n".join([f"### {BESIDE}", "", "| claim | published | here |", "|---|---|---|", *rows])
+
+
+def _ours(verdict: dict) -> str:
+    """The estimates of a verdict, one a setting."""
+    parts = [part for part in verdict["parts"] if "reading" not in part]
+    return "; ".join(f"{markdown(setting_text(part))}: {estimate_text(part)}" if len(parts) > 1 else estimate_text(part) for part in parts)
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------------------------

@@ -100,3 +100,35 @@ def test_without_another_profile_that_shows_it_a_figure_has_no_tabs(executed):
     _, cell, made = page["cells"]
     assert cell["metadata"]["mystnb"]["figure"]["name"] == "a-figure" and cell["outputs"]
     assert "tab-set" not in made["source"] and "figures/quick/a-figure.csv" in made["source"]
+
+
+def test_the_numbers_of_a_paper_stand_beside_ours(monkeypatch):
+    claims = [
+        {"id": "a", "statement": "It falls.", "published": "0.6 (a larger one)"},
+        {"id": "b", "statement": "It rises."},
+        {"id": "c", "statement": "It stays.", "published": "1"},
+    ]
+    of_mnist = {"setting": {"dataset": "mnist"}, "estimate": 0.5, "low": 0.4, "high": 0.6, "n": 5}
+    otherwise = {**of_mnist, "estimate": 0.9, "reading": {"pooling": "pooled"}}
+    undefined = {"setting": {"dataset": "digits"}, "undefined": 2, "n": 3}
+    monkeypatch.setattr(chapter_page, "_claims", lambda chapter: claims)
+    text = chapter_page._published(
+        Chapter("wide_networks", "quick", {}), {"a": {"parts": [of_mnist, otherwise, undefined]}, "b": {"parts": []}}
+    )
+    assert text.splitlines()[4:] == [
+        "| It falls. | 0\\.6 \\(a larger one\\) | MNIST: 0.5 [0.4, 0.6], n\u00a0=\u00a05; digits: undefined for 2 of 5 |"
+    ]
+    assert "None known" in chapter_page._published(Chapter("wide_networks", "quick", {}), {"b": {"parts": []}})
+
+
+def test_the_first_picture_comes_first_and_the_rest_of_the_opening_after_it(executed, monkeypatch):
+    quick, notebook = executed("quick")
+    monkeypatch.setattr(chapter_page.questions, "answering", lambda name: [])
+    notebook["cells"][0]["source"] = "# Wide\n\nIn one paragraph.\n\n## Question\n\nWhy?"
+    page, names = chapter_page.page(quick, notebook)
+    assert names == ["a-figure"]
+    assert [cell["source"] for cell in page["cells"] if cell["cell_type"] == "markdown"][::2] == [
+        "# Wide\n\nIn one paragraph.",
+        "## Question\n\nWhy?",
+    ]
+    assert page["cells"][1]["cell_type"] == "code"
