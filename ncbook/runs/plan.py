@@ -70,14 +70,16 @@ def read(planned: list[Run]) -> pd.DataFrame:
 
 def finished(planned: list[Run]) -> Table:
     """The table of finished runs, in the order of the plan, and what they took; an `InputError` where one is not in the store."""
-    tables, infos = [], []
+    texts, infos = [], []
     for run in planned:
-        stored = run.stored()
+        stored = run.stored_text()
         if stored is None:
             raise InputError(f"{run} is not in the store; run the sweep first.")
-        table, info = stored
+        text, info = stored
+        texts.append(text)
         infos.append(info)
-        for position, (name, value) in enumerate(run.parameters.items()):
-            table.insert(position, name, [value] * len(table))
-        tables.append(table)
-    return Table(store.from_csv(store.to_csv(pd.concat(tables, ignore_index=True))), infos)
+    rows, counts = store.tables(texts)
+    for position, name in enumerate(dict.fromkeys(name for run in planned for name in run.parameters)):
+        values = [value for run, count in zip(planned, counts, strict=True) for value in [run.parameters.get(name)] * count]
+        rows.insert(position, name, values)
+    return Table(store.from_csv(store.to_csv(rows)), infos)

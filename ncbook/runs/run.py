@@ -37,6 +37,10 @@ class Run:
         """The run's table and ``run.json`` from the store; None where there is none, or it is damaged or of other parameters."""
         return store.read(self.experiment, self.key, parameters=canonical(self.parameters), device=self.device)
 
+    def stored_text(self) -> tuple[str, dict] | None:
+        """The same with the table as text."""
+        return store.read_text(self.experiment, self.key, parameters=canonical(self.parameters), device=self.device)
+
     def is_stored(self) -> bool:
         """Whether `stored` would find it."""
         return store.holds(self.experiment, self.key, parameters=canonical(self.parameters), device=self.device)

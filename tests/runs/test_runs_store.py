@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ncbook.runs import store
 
@@ -51,6 +53,29 @@ def test_any_altered_byte_is_noticed(entry, name):
         found = store.read("toy", "k1")
         # between the tokens of JSON a byte may turn into another blank: what is read is then still what was written
         assert found is None or (found[1] == KEPT and store.to_csv(found[0]) == store.to_csv(TABLE)), place
+
+
+KINDS = [  # a column is of one kind in all runs of an experiment, and may be empty in some
+    st.integers(-(2**40), 2**40) | st.floats() | st.none(),
+    st.booleans() | st.none(),
+    st.sampled_from(["", "nan", "None", "a", "1", "True", "a,b", 'say "x"', "two\nlines"]) | st.none(),
+]
+
+
+@given(st.data(), st.booleans())
+def test_tables_parsed_at_once_are_those_parsed_one_by_one(data, same_columns):
+    kinds = [data.draw(st.sampled_from(KINDS)) for _ in range(2)]
+    rows = data.draw(st.lists(st.lists(st.tuples(*kinds), max_size=4), min_size=1, max_size=4))
+    tables = [pd.DataFrame(part, columns=["x", "y" if same_columns or i else "z"]) for i, part in enumerate(rows)]
+    texts = [store.to_csv(table) for table in tables]
+    found, counts = store.tables(texts)
+    parsed = [store.from_csv(text) for text in texts]
+    assert counts == [len(table) for table in parsed]
+
+    def kept(table):  # as `finished` gives it
+        return store.from_csv(store.to_csv(table))
+
+    pd.testing.assert_frame_equal(kept(found), kept(pd.concat(parsed, ignore_index=True)), check_exact=True)
 
 
 @pytest.fixture
