@@ -287,11 +287,11 @@ def _columns_differ(first: pd.DataFrame, second: pd.DataFrame) -> Difference:
 
 
 def _by_run(runs: list[Run], tables: list[pd.DataFrame]) -> Iterator[tuple[Run | None, list[pd.DataFrame]]]:
-    """The rows of each run in tables that hold them run after run."""
+    """The rows of each run in tables that hold them run after run: recorded ones, fresh ones, in the order of the plan, and others."""
     names = list(runs[0].parameters)
     keys = [[repr(row) for row in t[names].itertuples(index=False, name=None)] for t in tables]
     parts = [dict(list(t.groupby(np.array(key), sort=False))) for t, key in zip(tables, keys, strict=True)]
-    order = list(dict.fromkeys(key for table in keys for key in table))
+    order = list(dict.fromkeys(key for table in (keys[1], *keys) for key in table))
     planned = runs if len(order) == len(runs) else [None] * len(order)  # a parameter was edited in the record: its rows belong to no run
     for run, key in zip(planned, order, strict=True):
         yield run, [part.get(key, table.iloc[:0]) for part, table in zip(parts, tables, strict=True)]

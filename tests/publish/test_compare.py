@@ -68,6 +68,13 @@ def test_one_last_digit_is_not_exact_and_is_named():
     assert "dataset=digits, seed=1, epoch 3, split train: v recorded" in miss
 
 
+def test_the_run_that_differs_is_named_whatever_the_order_of_the_record():
+    record = change("v", lambda v: v * 1.1, "seed == 1 and epoch == 3", of=HERE)
+    record = pd.concat([part for _, part in sorted(record.groupby("seed"), reverse=True)], ignore_index=True)
+    (miss,) = compare.exactly(RUNS, record, HERE).misses
+    assert miss.startswith("dataset=digits, seed=1, epoch 3")
+
+
 def test_a_run_that_has_no_word_among_its_parameters_is_named_by_all_of_them():
     assert compare.in_words(RUNS[1]) == "dataset=digits, seed=1"
     assert "(width=3)" in compare.in_words(Run(experiment, {"width": 3}, "cpu", instruction_set="native"))
