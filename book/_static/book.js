@@ -1,4 +1,5 @@
 // The ledger's table: sort by a column, filter by words, verdict and chapter, open the entry that a link names. Without it all is there to read.
+// And paper, which is light.
 (() => {
   "use strict";
   const text = (cell) => cell.textContent.trim();
@@ -67,6 +68,11 @@
       target.scrollIntoView();
     }
   }
+
+  const root = document.documentElement; // paper is white, whatever was chosen for the screen
+  let theme;
+  window.addEventListener("beforeprint", () => { theme = root.dataset.theme; root.dataset.theme = "light"; });
+  window.addEventListener("afterprint", () => { root.dataset.theme = theme; });
 
   document.addEventListener("DOMContentLoaded", () => {
     document.querySelectorAll("table.nc-claims").forEach((table) => { sortable(table); filterable(table); });

@@ -24,18 +24,40 @@
     tell();
   }
 
+  function numbers(view, shown, columns) { // as a table, for those who point at nothing: what the chart shows at the moment
+    const fold = document.createElement("details"), table = document.createElement("table"), frame = document.createElement("div");
+    const told = (value) => (typeof value === "number" ? Number(value.toPrecision(3)) : value);
+    fold.append(Object.assign(document.createElement("summary"), { textContent: "The numbers shown, as a table" }), frame);
+    Object.assign(frame, { className: "nc-explore-numbers", tabIndex: 0 }).append(table);
+    const fill = () => {
+      if (!fold.open) return;
+      table.replaceChildren();
+      const head = table.createTHead().insertRow(), body = table.createTBody();
+      for (const { title } of columns) head.append(Object.assign(document.createElement("th"), { scope: "col", textContent: title }));
+      for (const datum of view.data(shown)) {
+        const row = body.insertRow();
+        for (const { field } of columns) row.insertCell().textContent = told(datum[field]);
+      }
+    };
+    fold.addEventListener("toggle", fill);
+    view.addDataListener(shown, fill);
+    return fold;
+  }
+
   const config = () => ({ // colours are the style sheet's, which knows the theme
     background: null,
     font: getComputedStyle(document.body).fontFamily,
     axis: { labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal" },
-    legend: { labelFontSize: 12, labelLimit: 260 },
+    legend: { labelFontSize: 12, labelLimit: 240 },
     view: { stroke: null },
   });
 
   async function explore(box) {
     await loaded();
     const spec = JSON.parse(box.querySelector("script").textContent), controls = box.querySelector(".nc-explore-controls");
-    await window.vegaEmbed(box.querySelector(".nc-explore-chart"), spec, { actions: false, renderer: "svg", bind: controls, config: config() });
+    const chart = box.querySelector(".nc-explore-chart");
+    const { view, vgSpec } = await window.vegaEmbed(chart, spec, { actions: false, renderer: "svg", bind: controls, config: config() });
+    if (spec.encoding) chart.after(numbers(view, vgSpec.data.at(-1).name, spec.encoding.tooltip));
     for (const [name, words] of Object.entries(spec.usermeta.sliders)) slider(controls.querySelector(`input[name="${name}"]`), words);
     box.dataset.ready = "";
   }

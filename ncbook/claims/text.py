@@ -1,8 +1,24 @@
 """How claims and verdicts read: shared by the notebook's table, the ledger and the command line. Imports nothing heavy."""
 
+import re
+
 from ncbook.claims.names import setting
 
 MARKS = {"supported": "✔", "contradicted": "✘", "inconclusive": "?", "exploratory": "…", "not measured": "–"}
+
+POWER = re.compile(r"(?<=\d)e([+-])0*(\d+)\b")
+MINUS = re.compile(r"(?<![\w.)\]-])-(?=\.?\d)")
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def typeset(text: str) -> str:
+    """A text with its numbers as they are printed: with a minus instead of a hyphen, and with powers of ten.
+
+    >>> typeset("from -0.5 to 5.66e-09, in 2-3 settings")
+    'from −0.5 to 5.66\xa0×\xa010⁻⁹, in 2-3 settings'
+    """
+    powers = POWER.sub(lambda found: f"\u00a0×\u00a010{(found[1].strip('+') + found[2]).translate(RAISED)}", text)
+    return MINUS.sub("−", powers)
 
 
 def test_text(claim: dict) -> str:
@@ -13,7 +29,7 @@ def test_text(claim: dict) -> str:
     """
     words = {"greater": "above", "less": "below", "equivalent": "equal to"}
     within = f" ± {claim['margin']:g}" if claim["test"] == "equivalent" else ""
-    return f"{words[claim['test']]} {claim['threshold']:g}{within}"
+    return typeset(f"{words[claim['test']]} {claim['threshold']:g}{within}")
 
 
 def setting_text(part: dict) -> str:
@@ -69,5 +85,5 @@ def verdict_text(verdict: dict, combine: str = "all") -> str:
 def estimate_text(part: dict) -> str:
     """``0.021 [0.017, 0.026], n = 5`` (kept on a line); what is missing where the quantity is undefined."""
     if "estimate" in part:
-        return f"{part['estimate']:.3g} [{part['low']:.3g}, {part['high']:.3g}], n\u00a0=\u00a0{part['n']}"
+        return typeset(f"{part['estimate']:.3g} [{part['low']:.3g}, {part['high']:.3g}], n\u00a0=\u00a0{part['n']}")
     return f"undefined for {part['undefined']} of {part['n'] + part['undefined']}" if part.get("undefined") else ""

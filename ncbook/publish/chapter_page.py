@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ncbook import chapters
-from ncbook.claims.text import MARKS, estimate_text, setting_text, verdict_text
+from ncbook.claims.text import MARKS, estimate_text, setting_text, typeset, verdict_text
 from ncbook.errors import InputError
 from ncbook.escape import code, markdown
 from ncbook.publish import front, outputs, questions, sources
@@ -230,7 +230,7 @@ def caption(cell: dict, claims: Sequence[dict] = (), judged: dict | None = None)
     cell["metadata"]["numbers"] = figure["finding"] if many else ""
     cell["metadata"]["mystnb"] = {
         "image": {"alt": figure["alt"], "width": "100%"},
-        "figure": {"name": figure["name"], "caption": " ".join(filter(None, (markdown(found), markdown(figure["what"]))))},
+        "figure": {"name": figure["name"], "caption": " ".join(markdown(typeset(text)) for text in (found, figure["what"]) if text)},
     }
     return figure["name"]
 
@@ -302,7 +302,7 @@ def _beside(chapter: Chapter, cell: dict) -> str:
     made_by = [sources.link(chapter, kind) for kind in sources.KINDS]
     lines = [":::{container} nc-made", f"{' · '.join([*files, *made_by])}", "", f"```bash\n{command(chapter)}\n```", ":::"]
     if numbers := cell["metadata"].pop("numbers"):
-        entries = [f"- {markdown(part)}" for part in numbers.rstrip(".").split("; ")]
+        entries = [f"- {markdown(typeset(part))}" for part in numbers.rstrip(".").split("; ")]
         lines += ["", ":::{dropdown} The numbers of this figure", *entries, ":::"]
     return "\n".join(lines)
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from ncbook.claims.rule import SCALES
-from ncbook.claims.text import test_text
+from ncbook.claims.text import test_text, typeset
 
 WIDTH, ROW = 132, 8  # pixels
 PAD = 0.06  # of the width, on either side of what has to be seen
@@ -56,4 +56,4 @@ def _said(claim: dict, rows: Sequence[dict]) -> str:
     """
     ends = f"from {min(part['low'] for part in rows):.3g} to {max(part['high'] for part in rows):.3g}"
     what = "95% interval" if len(rows) == 1 else f"{len(rows)} settings with 95% intervals"
-    return f"{what} {ends}, where the claim says {test_text(claim)}"
+    return f"{what} {typeset(ends)}, where the claim says {test_text(claim)}"

@@ -13,7 +13,7 @@ from ncbook import paths
 from ncbook.chapters import entries
 from ncbook.claims.power import Power, power
 from ncbook.claims.rule import CONTRADICTED, INCONCLUSIVE, SUPPORTED
-from ncbook.claims.text import MARKS, by_setting, estimate_text, readings_text, setting_text, share_text, test_text
+from ncbook.claims.text import MARKS, by_setting, estimate_text, readings_text, setting_text, share_text, test_text, typeset
 from ncbook.escape import code, markdown
 from ncbook.publish import interval, notebooks
 from ncbook.publish.execute import Chapter, verdicts
@@ -275,8 +275,8 @@ def _power_text(one: Judged) -> str:
     if (found := _power(one)) is None:
         return ""
     return (
-        f"*Power:* with the seeds and the noise of this run, a claim that is true with {found.effect:g} in every setting is called "
-        f"supported in {found.power:.0%} of repetitions. One on its threshold is called supported in {found.false_support:.1%} and "
+        f"*Power:* with the seeds and the noise of this run, a claim that is true with {typeset(f'{found.effect:g}')} in every setting is "
+        f"called supported in {found.power:.0%} of repetitions. One on its threshold is called supported in {found.false_support:.1%} and "
         f"contradicted in {found.false_contradiction:.1%} (simulated with the rule).\n"
     )
 

@@ -26,6 +26,7 @@ LIST = re.compile(r'<div role="list" (?=class="citation-list")')  # docutils nam
 NEEDLESS = re.compile(r"thebe|_static/vega/", re.IGNORECASE)  # explore.js loads Vega by itself, when a chart comes into view
 MATHJAX = re.compile(r"mathjax", re.IGNORECASE)
 NORM = re.compile(r"(``.*?``|`.*?`|^ *(?:>>>|\.\.\.).*)|\|")  # outside of code
+PROVIDERS = ("github", "gitlab", "bitbucket")  # that the theme knows, by their addresses
 PARTS = {"film": 'class="nc-film"', "explore": 'class="nc-explore"'}  # a script and a style sheet, and what needs them
 
 
@@ -49,17 +50,23 @@ def _page(app: Sphinx, pagename: str, templatename: str, context: dict, doctree:
         if needs not in context.get("body", ""):
             for kind in ("script_files", "css_files"):
                 context[kind] = [file for file in context[kind] if not _is(file, re.compile(rf"/{part}\."))]
-    context["metatags"] = context.get("metatags", "") + _tags(app.config.site_description, context.get("title", ""), app.config.project)
+    context["metatags"] = context.get("metatags", "") + _tags(
+        app.config.site_description, context.get("title", ""), app.config.html_title, _picture(app, pagename)
+    )
 
 
 def _buttons(app: Sphinx, config: Config) -> None:
     """Buttons to the source, to its issues and to Binder, where the configuration says where the repository is."""
     if base := sources.repository():
+        provider = next((name for name in PROVIDERS if name in base.lower()), None)
         config.html_theme_options |= {
             "repository_url": base,
             "repository_branch": "main",
             "path_to_docs": "book",
-            **dict.fromkeys(["use_repository_button", "use_issues_button", "use_edit_page_button"], True),
+            "repository_provider": provider or "github",  # whose addresses most others have, but for those to edit
+            "use_repository_button": True,
+            "use_issues_button": provider != "bitbucket",  # the theme has none for it
+            "use_edit_page_button": provider is not None,
             "launch_buttons": {"binderhub_url": "https://mybinder.org", "notebook_interface": "jupyterlab"},
         }
 
@@ -74,7 +81,13 @@ def _is(asset, pattern: re.Pattern) -> bool:
     return bool(pattern.search(f"{getattr(asset, 'filename', asset)} {attributes.get('body', '')}"))
 
 
-def _tags(description: str, title: str, book: str) -> str:
+def _picture(app: Sphinx, page: str) -> str:
+    """The address of the card of a page's chapter, else of some chapter; nothing where the configuration does not say where the site is."""
+    cards = sorted((Path(app.srcdir) / "_static" / "cards").glob("*.webp"), key=lambda card: (card.stem != Path(page).name, card))
+    return f"{app.config.html_baseurl.rstrip('/')}/_static/cards/{cards[0].name}" if app.config.html_baseurl and cards else ""
+
+
+def _tags(description: str, title: str, book: str, picture: str = "") -> str:
     """The tags of a page's head for search engines and for the cards of those who share it."""
     said, name, whole = html.escape(description), html.escape(book), html.escape(html.unescape(re.sub(r"<[^>]*>", "", title)) or book)
     return f"""
@@ -84,7 +97,7 @@ def _tags(description: str, title: str, book: str) -> str:
   <meta property="og:title" content="{whole}" />
   <meta property="og:description" content="{said}" />
   <meta name="twitter:card" content="summary" />
-"""
+""" + (f'  <meta property="og:image" content="{html.escape(picture)}" />\n' if picture else "")
 
 
 def _finish(app: Sphinx, exception: Exception | None) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ncbook import chapters
 from ncbook.claims.registry import Verdict, judge_claim
-from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text, verdict_text
+from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text, typeset, verdict_text
 from ncbook.errors import unknown
 from ncbook.escape import markdown
 from ncbook.publish import notebooks
@@ -155,4 +155,4 @@ def _alone(v: Verdict, part: dict) -> str:
 
 def _range(parts: list[dict]) -> str:
     least, most = (f"{end(part['estimate'] for part in parts):.3g}" for end in (min, max))
-    return f"{least} to {most}, in {len(parts)} settings"
+    return typeset(f"{least} to {most}, in {len(parts)} settings")

@@ -310,7 +310,7 @@ def test_judge_leaves_the_verdicts_for_the_ledger(tmp_path, monkeypatch):
     assert kept["profile"] == "custom"
     assert [(v["id"], v["verdict"], v["reason"]) for v in kept["verdicts"]] == [("one", "supported", "")]
     assert repr(found) == "✔ one: supported"
-    estimate = "-1 [-1.1, -0.902], n\u00a0=\u00a05"
+    estimate = "−1 [−1.1, −0.902], n\u00a0=\u00a05"
     assert (
         f"| [It is so.](#claim-one)<br>{markdown(ENTRY['measures'])} | **✔ supported** | {estimate} | below 0.1 |"
         in found._repr_markdown_()

@@ -7,6 +7,8 @@ from importlib.util import find_spec
 import pytest
 from chromium import Page
 
+from ncbook.publish import pdf
+
 pytestmark = pytest.mark.slow
 INTERACTIVE = {  # pages with charts, and how many
     "chapters/train_test_collapse.html": 1,
@@ -20,16 +22,8 @@ INTERACTIVE = {  # pages with charts, and how many
     "chapters/low_rank_bias.html": 2,
     "chapters/shallow_convergence.html": 1,
 }
-STILL = [
-    "intro.html",
-    "ledger.html",
-    "trust.html",
-    "metrics.html",
-    "glossary.html",
-    "chapters/watching_collapse.html",
-    "chapters/nonconservative_generalization.html",
-]
-EVERY = [*STILL, *INTERACTIVE]
+GENERATED = ["search.html", "genindex.html", "py-modindex.html"]  # pages that no source has
+EVERY = [*(f"{name}.html" for name in pdf.contents()), *GENERATED]
 POINTS = "[...document.querySelectorAll('.nc-film-panels path')].map((one) => one.getAttribute('transform') + one.getAttribute('d')).join()"
 
 
@@ -149,6 +143,37 @@ def test_pointing_at_a_line_tells_its_numbers(site, page):
     page.until("document.querySelector('#vg-tooltip-element.visible')?.textContent.includes('epoch')")
 
 
+@pytest.mark.parametrize("width", [390, 1400])
+@pytest.mark.parametrize("address", INTERACTIVE)
+def test_a_chart_is_whole_and_says_what_it_is(site, page, address, width):
+    whole(page, site, address, width=width)
+    script = """[...document.querySelectorAll(".nc-explore-chart svg")].map((svg) => {
+      const { left, right, bottom } = svg.getBoundingClientRect();
+      const cut = [...svg.querySelectorAll("text")].filter((text) => {
+        const box = text.getBoundingClientRect();
+        return box.left < left - 1 || box.right > right + 1 || box.bottom > bottom + 1;
+      });
+      return [svg.getAttribute("aria-label").length > 20, cut.map((text) => text.textContent)];
+    })"""
+    assert page.run(script) == [[True, []]] * INTERACTIVE[address]
+
+
+def test_the_numbers_of_a_chart_are_a_table_to_those_without_a_mouse(site, page):
+    page.open((site / "chapters/train_test_collapse.html").as_uri())
+    charts(page, 1)
+    rows, points = (f"document.querySelectorAll('.nc-explore {path}').length" for path in ("tbody tr", ".mark-symbol path"))
+    assert page.run(rows) == 0
+    page.run("document.querySelector('.nc-explore details summary').focus()")
+    page.press("Enter")
+    page.until(f"{rows} > 0")
+    before = page.run(points)
+    assert page.run(rows) == before
+    assert page.run("[...document.querySelectorAll('.nc-explore th')].map((head) => head.textContent).includes('epoch')")
+    page.run("document.querySelector('.nc-explore [name=seed]').focus()")
+    page.press("ArrowDown")  # one seed of all: the table follows
+    page.until(f"{rows} > 0 && {rows} < {before} && {rows} === {points}")
+
+
 # --- every page -------------------------------------------------------------------------------------------------------------------------
 
 
@@ -175,6 +200,57 @@ def test_a_screen_reader_finds_its_way(site, page, address, dark):
       .filter(({ impact }) => ["critical", "serious"].includes(impact))
       .map(({ id, nodes }) => [id, nodes.length, nodes[0].html.slice(0, 200), nodes[0].any[0]?.message]))"""
     assert page.run(script) == []
+
+
+def test_the_list_of_pages_is_whole(site):
+    assert {str(path.relative_to(site)) for path in site.rglob("*.html") if "_static" not in path.parts} - {"index.html"} == set(EVERY)
+
+
+@pytest.mark.parametrize("address", ["intro.html", "ledger.html"])
+def test_paper_is_white_whatever_was_chosen(site, page, address):
+    page.open((site / address).as_uri())
+    page.run("Object.assign(localStorage, { mode: 'dark', theme: 'dark' }); 0")
+    try:
+        page.open((site / "search.html").as_uri())
+        page.open((site / address).as_uri())
+        shades = """["h1", "article p", "body"].map((path) => getComputedStyle(document.querySelector(path)))
+          .map(({ color, backgroundColor }, place) => (place < 2 ? color : backgroundColor).match(/\\d+/g).slice(0, 3).map(Number))"""
+        page.run(f"addEventListener('beforeprint', () => {{ window.printed = {shades}; }}); 0")
+        page.call("Page.printToPDF")
+        heading, text, paper = page.run("window.printed")
+        assert max(heading) < 100 and max(text) < 100 and min(paper) == 255
+        assert page.run("document.documentElement.dataset.theme") == "dark"
+    finally:
+        page.run("localStorage.clear()")
+
+
+@pytest.mark.parametrize("words", ["collapse", "BibTeX"])
+def test_a_search_from_disk_finds_pages(site, page, words):
+    page.open(f"{(site / 'search.html').as_uri()}?q={words}")
+    page.until("document.querySelectorAll('#search-results ul.search li a').length && !document.querySelector('.search-summary .dots')")
+
+
+def test_a_formula_is_no_stop_of_the_tab_key(site, page):
+    page.open((site / "metrics.html").as_uri())
+    page.until("document.querySelectorAll('mjx-container').length > 4")
+    assert page.run("document.querySelectorAll('mjx-container[tabindex=\"0\"]').length") == 0
+
+
+def test_on_a_phone_commands_and_estimates_are_seen_and_nothing_lies_on_them(site, page):
+    page.call("Emulation.setTouchEmulationEnabled", enabled=True)
+    try:
+        page.open((site / "chapters/train_test_collapse.html").as_uri(), width=390, height=844)
+        for cut in (".nc-made pre", "table:has(td > p > br) td:nth-child(3)"):
+            boxes = f"[...document.querySelectorAll('{cut}')]"
+            assert page.run(f"{boxes}.length") and page.run(f"{boxes}.filter((one) => one.scrollWidth > one.clientWidth).length") == 0
+            assert page.run(f"Math.max(...{boxes}.map((one) => one.getBoundingClientRect().right))") <= 390
+        assert page.run("getComputedStyle(document.querySelector('article figure > a'), '::before').content").startswith('"')
+        assert page.run("getComputedStyle(document.querySelector('.nc-made button.copybtn')).opacity") == "1"
+        assert page.run("getComputedStyle(document.querySelector('#pst-back-to-top')).display") == "none"
+        broken = "[...document.querySelectorAll('th code')].filter((name) => name.getClientRects().length > 1).length"
+        assert page.run("document.querySelectorAll('th code').length") > 0 == page.run(broken)
+    finally:
+        page.call("Emulation.setTouchEmulationEnabled", enabled=False)
 
 
 # --- tabs of profiles -------------------------------------------------------------------------------------------------------------------

@@ -71,6 +71,20 @@ def test_a_long_list_is_a_menu():
     assert controls(lines(many))["data"]["bind"]["input"] == "select"
 
 
+def test_a_chart_says_what_it_shows_and_has_no_half_layers():
+    table = TABLE.rename(columns={"linear_layers": "depth"})
+    spec = lines(table, x="depth", log="y")
+    axis = spec["encoding"]["x"]["axis"]
+    assert spec["description"] == "Lines of V against layer: squared loss, cross-entropy."
+    assert (axis["title"], axis["tickMinStep"]) == ("layer", 1)
+    assert "layer" in [told["title"] for told in spec["encoding"]["tooltip"]]
+    for spec in (lines(table.assign(depth=table.depth / 4), x="depth", log="y"), lines(table, x="depth")):  # no whole numbers; log axes
+        assert "tickMinStep" not in spec["encoding"]["x"]["axis"]
+    of_map = figures.map_chart(table[table.seed == 0], x="epoch", y="depth", value={"V": "variance_ratio"}, choose={})
+    assert of_map["description"] == "A map of V: epoch across and layer down."
+    assert figures.sphere_chart(np.eye(3))["description"].startswith("The code of 3 classes")
+
+
 @pytest.mark.parametrize(("log", "dropped"), [("xy", ["x", "y"]), ("x", ["x"]), ("", [])])
 def test_what_has_no_place_on_a_logarithmic_axis_is_not_drawn(log, dropped):
     spec = lines(log=log)

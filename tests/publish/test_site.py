@@ -11,7 +11,8 @@ from docutils import nodes
 
 from ncbook.publish import render, site
 
-APP = SimpleNamespace(config=SimpleNamespace(site_description='Re-run, "measured" & judged.', project="A book"))
+CONFIG = {"site_description": 'Re-run, "measured" & judged.', "html_title": "A book", "project": "Project name not set"}
+APP = SimpleNamespace(config=SimpleNamespace(**CONFIG, html_baseurl=""), srcdir="no folder")
 
 
 def script(name: str | None, body: str = "") -> SimpleNamespace:
@@ -70,7 +71,25 @@ def test_a_page_says_what_it_is():
     assert tags.startswith("<meta/>")
     assert '<meta name="description" content="Re-run, &quot;measured&quot; &amp; judged." />' in tags
     assert '<meta property="og:title" content="One &amp; &quot;two&quot;" />' in tags
+    assert '<meta property="og:site_name" content="A book" />' in tags and "og:image" not in tags
     assert '<meta property="og:title" content="A book" />' in page(title="")["metatags"]
+
+
+def test_the_card_of_a_chapter_is_its_picture_where_the_site_has_an_address(tmp_path):
+    cards = tmp_path / "_static" / "cards"
+    cards.mkdir(parents=True)
+    for name in ("b", "a"):
+        (cards / f"{name}.webp").touch()
+    app = SimpleNamespace(config=SimpleNamespace(**CONFIG, html_baseurl="https://book.example/nc/"), srcdir=str(tmp_path))
+
+    def picture(name: str) -> str:
+        site._page(app, name, "page.html", context := {}, None)
+        return re.search('property="og:image" content="(.*?)"', context["metatags"])[1]
+
+    assert picture("chapters/b") == "https://book.example/nc/_static/cards/b.webp"
+    assert picture("intro") == "https://book.example/nc/_static/cards/a.webp"
+    app.srcdir = str(tmp_path / "none")
+    assert site._picture(app, "intro") == ""
 
 
 def test_what_the_theme_draws_twice_is_dropped_and_images_wait_in_their_place(tmp_path):
@@ -112,6 +131,7 @@ def test_the_configuration_keeps_its_licence_line():
     config = yaml.safe_load((BOOK / "_config.yml").read_text())
     assert "CC-BY-4.0" in config["sphinx"]["config"]["html_theme_options"]["extra_footer"]  # under `html` the theme would not see it
     assert config["sphinx"]["config"]["site_description"]
+    assert config["sphinx"]["config"]["html_show_search_summary"] is False  # from disk nothing can be fetched
 
 
 def test_pages_are_made_again_when_the_extension_changes(tmp_path, monkeypatch):
@@ -145,6 +165,21 @@ def test_buttons_to_the_repository_where_there_is_one(configured):
     options = configured({"url": "https://github.com/someone/book/"})
     assert options["repository_url"] == "https://github.com/someone/book" and options["extra_footer"] == "kept"
     assert options["use_issues_button"] and options["launch_buttons"]["binderhub_url"].startswith("https://")
+
+
+@pytest.mark.parametrize(
+    ("host", "provider", "issues", "edit"),
+    [
+        ("github.com", "github", True, True),
+        ("gitlab.uni.example", "gitlab", True, True),
+        ("bitbucket.org", "bitbucket", False, True),  # the theme refuses to link to its issues
+        ("codeberg.org", "github", True, False),
+    ],
+)
+def test_a_repository_may_be_anywhere(configured, host, provider, issues, edit):
+    options = configured({"url": f"https://{host}/someone/book"})
+    assert options["repository_provider"] == provider
+    assert (options["use_issues_button"], options["use_edit_page_button"]) == (issues, edit)
 
 
 @pytest.mark.parametrize("repository", [None, {}, {"url": None}])

@@ -28,6 +28,7 @@ def circle_chart(
     (words,) = value
     middle = {"x": {"datum": 0}, "y": {"datum": 0}}
     return chart_of(long, value, rows, params, conditions, sliders) | {
+        "description": f"{classes} classes on a circle, with {words} in the middle.",
         "width": SIDE,
         "title": None,
         "layer": [
@@ -61,6 +62,7 @@ def sphere_chart(vectors: np.ndarray) -> dict:
     near = {"size": {"field": "near", "type": "quantitative", "scale": {"domain": [-1, 1], "range": [25, 160]}, "legend": None}}
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+        "description": f"The code of {len(vectors)} classes as points on a sphere, its closest pairs joined.",
         "width": SIDE,
         "height": SIDE,
         "params": [

@@ -19,7 +19,9 @@ FORM = "%.4g"  # of a number: finer than a pixel
 ALL = "all of them"
 TICKS = {"labelSeparation": 8, "format": "~g"}
 COLOURS = [look["color"] for look in LOOKS]
+SYMBOL, LETTER, BESIDE = 45, 6.7, 60  # pixels: an entry of a legend, and what stands beside the plot
 MANY = 20  # lines: of more, one seed's are shown first
+AXES = {"depth": "layer", "number": "number, largest first", "per_sample": "parameters a sample"}  # as in the still figures
 DASHES = [[1, 0], [6, 3], [8, 3, 2, 3], [2, 2], [12, 3], [4, 4], [1, 4]]  # seven, and six colours: 42 lines before two look alike
 
 
@@ -71,11 +73,16 @@ def chart(
     fixed = {"domain": [float(FORM % end) for end in ends]} if slide and len(y) == 1 else {}
     spec["transform"].append({"filter": " && ".join(["isValid(datum.y)", *(f"datum.{axis} > 0" for axis in log)])})
     look = {"field": "series", "type": "nominal", "sort": None, "title": None}
-    legend = {"orient": "bottom", "columns": 3, "symbolType": "stroke", "symbolSize": 400}
+    entry = SYMBOL + LETTER * rows["series"].str.len().max()
+    columns = {"expr": f"clamp(floor((width - {BESIDE}) / {entry:.0f}), 1, 3)"}  # as many as there is room for
+    legend = {"orient": "bottom", "columns": columns, "symbolType": "stroke", "symbolSize": 400}
+    whole = {"tickMinStep": 1} if "x" not in log and (table[x] % 1 == 0).all() else {}  # there is no layer 1.5
+    axis = {"title": _plain(x), "grid": False} | TICKS | whole
     return spec | {
+        "description": f"Lines of {' or '.join(y)} against {_plain(x)}: {', '.join(dict.fromkeys(rows['series']))}.",
         "mark": {"type": "line", "point": {"size": 28}, "strokeWidth": 1.6},
         "encoding": {
-            "x": {"field": "x", "type": "quantitative", "scale": _scale("x" in log), "axis": {"title": _plain(x), "grid": False} | TICKS},
+            "x": {"field": "x", "type": "quantitative", "scale": _scale("x" in log), "axis": axis},
             "y": {
                 "field": "y",
                 "type": "quantitative",
@@ -102,6 +109,7 @@ def map_chart(
     rows, params, conditions, sliders = controlled(table, choose, {})
     rows["x"], rows["down"] = table[x], table[y]
     return chart_of(table, value, rows, params, conditions, sliders) | {
+        "description": f"A map of {' or '.join(value)}: {_plain(x)} across and {_plain(y)} down.",
         "mark": "rect",
         "encoding": {
             "x": {"field": "x", "type": "ordinal", "axis": {"labelAngle": 0, "title": _plain(x)}},
@@ -181,7 +189,7 @@ def _scale(log: bool) -> dict:
 
 
 def _plain(column: str) -> str:
-    return column.replace("_", " ")
+    return AXES.get(column, column.replace("_", " "))
 
 
 def _told(fields: Mapping[str, str]) -> list[dict]:
