@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from ncbook.errors import InputError
 from ncbook.metrics.inputs import check_head
 
+LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
 
 class Head:
     """Where a classifier's weight (C, d) and bias (C,) are read, each time anew, so that training, conversion and copying show.
@@ -86,7 +88,26 @@ def find_head(ran: dict[str, tuple[nn.Module, Tensor]], scores: Tensor) -> str:
 
 def linear_like(module: nn.Module) -> bool:
     """Whether a module may be a classifier: a linear layer, or a convolution of one pixel."""
-    return isinstance(module, nn.Linear) or (isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) and set(module.kernel_size) == {1})
+    return isinstance(module, LINEAR) and set(getattr(module, "kernel_size", (1,))) == {1}
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether nothing can come between a linear layer's input, weight and bias and its output: no forward of its own, and no hooks."""
+    hooks = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
+    return not hooks and type(module).forward is _base(module).forward
+
+
+def is_linear(module: nn.Module, given: Tensor, output: Tensor) -> bool:
+    """Whether a linear layer makes its output of what it was given as the class of torch does that it comes from."""
+    try:
+        wanted = _base(module).forward(module, given)
+    except (RuntimeError, TypeError, AttributeError):
+        return False
+    return wanted.shape == output.shape and torch.allclose(wanted.float(), output.float(), rtol=1e-4, atol=1e-5)
+
+
+def _base(module: nn.Module) -> type[nn.Module]:
+    return next(kind for kind in LINEAR if isinstance(module, kind))
 
 
 def _agrees(output: Tensor, scores: Tensor) -> bool:

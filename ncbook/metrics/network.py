@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ncbook.errors import InputError, unknown
 from ncbook.metrics.collapse import vci_of, within_scatter
 from ncbook.metrics.common import CommonSize
-from ncbook.metrics.head import Head, find_head, linear_like, module_head, two_class
+from ncbook.metrics.head import Head, find_head, is_linear, is_plain, linear_like, module_head, two_class
 from ncbook.metrics.inputs import check_labels
 from ncbook.metrics.moments import check_weighting
 from ncbook.metrics.passes import add_batch, second_pass
@@ -291,24 +291,55 @@ class _Network:
 
     def _find(self, inputs) -> str:
         """The head, from one forward pass of which all linear layers are recorded."""
-        ran: dict[str, tuple[nn.Module, Tensor]] = {}
+        ran, bent, scores = self._record(inputs)
+        if bool(scores.isnan().any()):
+            raise InputError("the outputs (scores) contain NaN; look at the network's activations")
+        name = find_head(ran, scores)
+        module_head(ran[name][0])  # for its checks
+        if name in bent:
+            raise InputError(
+                f"the layer {name!r} ({type(ran[name][0]).__name__}) puts out more than its input times its weight plus its bias, as a "
+                f"normalised head does: give the weight in use, head=(weight, bias) with layer=NAME, or head={name!r} to take it as it is"
+            )
+        return name
 
-        def keep(name):
-            def hook(module, args, output):
-                ran.pop(name, None)
-                ran[name] = (module, output)
+    def _record(self, inputs) -> tuple[dict[str, tuple[nn.Module, Tensor]], set[str], Tensor]:
+        """One forward pass: what the linear layers put out, in the order in which they ran last, those that do more, and the scores."""
+        ran: dict[str, tuple[nn.Module, Tensor, Tensor]] = {}
+        came, bent = {}, set()
+
+        def before(name):
+            def hook(module, args, kwargs):
+                came[name] = args[0] if args else next(iter(kwargs.values()), None)
 
             return hook
 
-        hooks = [m.register_forward_hook(keep(name)) for name, m in self.model.named_modules() if linear_like(m)]
+        def after(name, own):
+            def hook(module, args, output):
+                ran.pop(name, None)
+                if isinstance(output, Tensor):
+                    # copied as it passes, for what comes after may change it in place; of a map the mean is all that is looked at
+                    ran[name] = (module, output, output.flatten(2).mean(2) if output.ndim > 2 else output.clone())
+                    if not own and not is_linear(module, came[name], output):
+                        bent.add(name)
+
+            return hook
+
+        hooks = []
         try:
-            found = scores_of(run(self.model, inputs, self.device), self.scores)
+            for name, module in self.model.named_modules():
+                if linear_like(module):
+                    own = is_plain(module)
+                    hooks.append(module.register_forward_hook(after(name, own)))
+                    if not own:  # before any other hook, which is where features are taken
+                        hooks.append(module.register_forward_pre_hook(before(name), with_kwargs=True, prepend=True))
+            scores = scores_of(run(self.model, inputs, self.device), self.scores)
         finally:
             for hook in hooks:
                 hook.remove()
-        if bool(found.isnan().any()):
-            raise InputError("the outputs (scores) contain NaN; look at the network's activations")
-        return find_head(ran, found)
+        # The very tensor that is put out is known to be the head's, unless it was changed on its way.
+        outputs = {n: (m, output if output is scores and torch.equal(output, copy) else copy) for n, (m, output, copy) in ran.items()}
+        return outputs, bent, scores
 
     @contextmanager
     def measuring(self) -> Iterator[None]:

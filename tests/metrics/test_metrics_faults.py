@@ -152,6 +152,7 @@ UNCLEAR = {
     "two heads averaged": lambda net, h: (net.fc(h) + net.other(h)) / 2,
     "a product after the head": lambda net, h: net.fc(h) @ net.prototypes,
     "distances to prototypes": lambda net, h: -torch.cdist(net.fc(h), net.prototypes),
+    "two heads averaged in place": lambda net, h: net.fc(h).add_(net.other(h)).div_(2),
     "cosine head": lambda net, h: 10 * nn.functional.normalize(h) @ nn.functional.normalize(net.fc.weight).T,
 }
 
@@ -182,6 +183,46 @@ def test_2_an_unclear_head_is_named(name):
         assert "'fc'" in str(caught.value)
         assert measure(net, [data()], head="fc")["layer"].tolist() == ["fc"]
         assert measure(net, [data()], head=net.fc)["nc3_self_duality"].notna().all()
+
+
+class Cosine(nn.Linear):
+    def forward(self, x):
+        return 10 * nn.functional.linear(nn.functional.normalize(x), nn.functional.normalize(self.weight))
+
+
+class Shifted(nn.Linear):
+    def forward(self, x):
+        return super().forward(x - 1)
+
+
+def halved(how):
+    layer = nn.Linear(8, 3)
+    if how == "input":
+        layer.register_forward_pre_hook(lambda module, args: (args[0] / 2,))
+    else:
+        layer.register_forward_hook(lambda module, args, output: output / 2)
+    return layer
+
+
+@pytest.mark.parametrize("make", [lambda: Cosine(8, 3), lambda: Shifted(8, 3), lambda: halved("input"), lambda: halved("output")])
+def test_2_a_linear_layer_that_does_more_is_refused_unless_it_is_named(make):
+    net = Body(lambda net, h: net.fc(h))
+    net.fc = make()
+    with pytest.raises(InputError, match=r"layer 'fc' \(\w+\) puts out more than"):  # NC2 of a weight that is not the one in use
+        measure(net, [data()])
+    assert measure(net, [data()], head="fc")["layer"].tolist() == ["fc"]
+
+
+def test_2_a_linear_layer_of_another_class_or_with_hooks_that_does_no_more_is_a_head():
+    class Own(nn.Linear):
+        def forward(self, input):
+            return input @ self.weight.T + self.bias
+
+    net = Body(lambda net, h: net.fc(h))
+    wanted = measure(net, [data()])
+    net.fc.__class__ = Own
+    net.fc.register_forward_pre_hook(lambda module, args: None)
+    assert measure(net, [data()]).equals(wanted)
 
 
 # --- 3: what in-place operations change ---------------------------------------------------------------------------------------------------
