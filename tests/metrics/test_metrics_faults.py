@@ -9,7 +9,7 @@ from torch.nn.utils import parametrizations
 
 import ncbook.torchvision_compat
 from ncbook.errors import InputError
-from ncbook.metrics import ClassMeans, ClassMoments, Collapse, collapse_table, measure
+from ncbook.metrics import ClassMeans, ClassMoments, Collapse, collapse_table, linear_layers_table, measure
 
 
 def data(n=120, d=6, classes=3, seed=0, spread=0.5):
@@ -290,6 +290,13 @@ def test_3_all_layers_of_a_resnet():
     assert len(names) > 50
     for metric in ("variance_ratio", "nc1", "ncc_error", "weak_nearest_mean"):
         assert found[metric].to_numpy() == pytest.approx(wanted[metric].to_numpy(), rel=1e-6), metric
+
+
+def test_3_a_network_of_linear_layers():
+    layers = [nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3)]
+    wanted = linear_layers_table(nn.Sequential(*layers), [data()], 3, 1)
+    layers[1], layers[3] = nn.ReLU(inplace=True), nn.ReLU(inplace=True)
+    assert linear_layers_table(nn.Sequential(*layers), [data()], 3, 1) == wanted and wanted[1]["negativity"] > 0.1  # was 0
 
 
 # --- 4: NaN has no largest entry ----------------------------------------------------------------------------------------------------------
