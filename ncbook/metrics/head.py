@@ -127,6 +127,26 @@ def linear_like(module: nn.Module) -> bool:
     return isinstance(module, LINEAR) and set(getattr(module, "kernel_size", (1,))) == {1}
 
 
+def decides_at(outputs: list[Tensor], score: Tensor) -> float:
+    """Where one score (N, 1) decides between two classes: 0 for a logit, 1/2 for the probability that a sigmoid makes of one.
+
+    Both may lie between 0 and 1, so the ``outputs`` of linear layers tell; `InputError` where they cannot.
+
+    >>> decides_at([torch.tensor([[0.0], [2.0]])], torch.tensor([[0.5], [0.880797]]))
+    0.5
+    """
+    if not bool(((score >= 0) & (score <= 1)).all()):
+        return 0.0
+    columns = [output.flatten().float() for output in outputs if output.numel() == len(score)]
+    for make, place in ((lambda z: z, 0.0), (torch.sigmoid, 0.5)):
+        if any(torch.allclose(make(z), score.flatten().float(), rtol=1e-4, atol=1e-5) for z in columns):
+            return place
+    raise InputError(
+        "the network's one output lies between 0 and 1, and whether it is a probability or a logit is not clear: "
+        "give scores=lambda p: torch.cat([1 - p, p], 1) or scores=lambda z: torch.cat([-z, z], 1) / 2, of (N, 1)"
+    )
+
+
 def is_plain(module: nn.Module) -> bool:
     """Whether nothing can come between a linear layer's input, weight and bias and its output: no forward of its own, and no hooks."""
     hooks = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
@@ -154,7 +174,7 @@ def _agrees(output: Tensor, scores: Tensor) -> bool:
     if output.shape != scores.shape:
         return False
     output, scores = output.float(), scores.float()
-    candidates = (lambda: output, lambda: output.softmax(1), lambda: output.log_softmax(1))
+    candidates = (lambda: output, lambda: output.softmax(1), lambda: output.log_softmax(1), lambda: output.sigmoid())
     return any(torch.allclose(make(), scores, rtol=1e-4, atol=1e-5) for make in candidates)
 
 
