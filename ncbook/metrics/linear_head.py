@@ -150,8 +150,8 @@ def _passes(network: nn.Module, batches) -> tuple[list[Tensor], list[Tensor], li
 
     def keep(layer, inputs, output):
         came, went = seen.setdefault(layer, ([], []))
-        came.append(inputs[0])
-        went.append(output)
+        came.append(inputs[0].clone())  # copies, for what comes after may change them in place
+        went.append(output.clone())
 
     hooks = [m.register_forward_hook(keep) for m in network.modules() if isinstance(m, nn.Linear)]
     try:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ncbook.errors import InputError, unknown
 from ncbook.metrics.collapse import vci_of, within_scatter
 from ncbook.metrics.common import CommonSize
-from ncbook.metrics.head import Head, find_head, linear_like, module_head, two_class
+from ncbook.metrics.head import Head, decides_at, find_head, is_linear, is_plain, linear_like, module_head, two_class
 from ncbook.metrics.inputs import check_labels
 from ncbook.metrics.moments import check_weighting
 from ncbook.metrics.passes import add_batch, second_pass
@@ -52,11 +52,11 @@ def measure(
     ``train`` and ``test`` are loaders, data sets, or any iterables, of ``(x, y)`` batches with labels 0..C-1 in ``y``; without shuffling if
     you compare runs bit for bit. Batches may be dicts with their labels under a usual name; ``batch`` is a function of a batch that gives
     ``(inputs, labels)`` for all others, and ``scores`` one of the network's output that gives the scores (N, C), where that is not a
-    tensor, a dict or object with ``logits``, or a tuple with one matrix. One logit counts as the two (-z/2, z/2). The model is measured in
-    eval mode and without gradients; its modes and device are put back afterwards.
+    tensor, a dict or object with ``logits``, or a tuple with one matrix. One logit, or its sigmoid, counts as the two (-z/2, z/2). The
+    model is measured in eval mode and without gradients; its modes and device are put back afterwards.
 
     By default the features are the *input* of the linear layer (or 1 x 1 convolution) whose output is the network's output, if need be
-    after a softmax; its weight and bias give the classifier's metrics. ``head`` says which module, by name or itself, where that is not so.
+    after a softmax or sigmoid; its weight and bias give the classifier's metrics. ``head`` says which module, by name or itself, where that is not so.
     ``layer`` names one or several modules whose *output* is measured instead (at its last call in a forward): NC2 of the classifier and NC3
     are then NaN unless ``head`` is given, as a module or ``(weight, bias)``, while NC4 and the error compare with the network's own output.
 
@@ -246,17 +246,18 @@ class _Network:
             raise unknown("head", self.head_name, dict(model.named_modules()))
         if self.head is not None and self.layers is None:
             raise InputError("head=(weight, bias) needs layer=, the name of the module whose output it reads")
-        self.found: tuple[str | None, bool] | None = None  # the head's name and whether it has one logit, once a batch has been seen
+        self.decides_at: float | None = None  # one output: where it decides, once a batch has been seen
+        self.found: tuple[str | None] | None = None  # the head's name, once a batch has been seen
 
     def weight(self, at: str, split: Split) -> Tensor | None:
         """The classifier's weight for the features of a layer, checked; None where there is none."""
-        name, one_logit = self.found
+        (name,) = self.found
         if self.head is None and name is None:
             return None
         weight, bias = self.head.read() if self.head is not None else module_head(dict(self.model.named_modules())[name])
-        if one_logit and len(weight) == 1:
-            weight, bias = two_class(weight, bias)
         wanted = tuple(split.moments.mean.shape)
+        if len(weight) == 1 and wanted[0] == 2:
+            weight, bias = two_class(weight, bias)
         if tuple(weight.shape) != wanted:
             raise InputError(f"layer {at}: the head's weight has the shape {tuple(weight.shape)}, not (classes, features) = {wanted}")
         return weight
@@ -280,10 +281,12 @@ class _Network:
                     raise InputError(f"layer {name!r} did not run in the forward pass")
             one_logit = found.shape[1] == 1
             self.classes = 2 if one_logit else found.shape[1]
-            self.found = (self.head_name, one_logit)
+            self.found = (self.head_name,)
             if bool(found.isnan().any()):
                 raise InputError(f"the outputs (scores) of batch {number} contain NaN; look at the network's activations")
-            predicted = (found[:, 0] > 0).long() if one_logit else found.argmax(1)
+            if one_logit and self.decides_at is None and len(found):
+                self.decides_at = decides_at([output for _, output in self._record(inputs)[0].values()], found)
+            predicted = (found[:, 0] > (self.decides_at or 0)).long() if one_logit else found.argmax(1)
             yield {name: taken[name] for name in names}, self._labels(labels, len(found)), predicted.cpu()
 
     def _labels(self, labels, samples: int) -> Tensor:
@@ -291,24 +294,55 @@ class _Network:
 
     def _find(self, inputs) -> str:
         """The head, from one forward pass of which all linear layers are recorded."""
-        ran: dict[str, tuple[nn.Module, Tensor]] = {}
+        ran, bent, scores = self._record(inputs)
+        if bool(scores.isnan().any()):
+            raise InputError("the outputs (scores) contain NaN; look at the network's activations")
+        name = find_head(ran, scores)
+        module_head(ran[name][0])  # for its checks
+        if name in bent:
+            raise InputError(
+                f"the layer {name!r} ({type(ran[name][0]).__name__}) puts out more than its input times its weight plus its bias, as a "
+                f"normalised head does: give the weight in use, head=(weight, bias) with layer=NAME, or head={name!r} to take it as it is"
+            )
+        return name
 
-        def keep(name):
-            def hook(module, args, output):
-                ran.pop(name, None)
-                ran[name] = (module, output)
+    def _record(self, inputs) -> tuple[dict[str, tuple[nn.Module, Tensor]], set[str], Tensor]:
+        """One forward pass: what the linear layers put out, in the order in which they ran last, those that do more, and the scores."""
+        ran: dict[str, tuple[nn.Module, Tensor, Tensor]] = {}
+        came, bent = {}, set()
+
+        def before(name):
+            def hook(module, args, kwargs):
+                came[name] = args[0] if args else next(iter(kwargs.values()), None)
 
             return hook
 
-        hooks = [m.register_forward_hook(keep(name)) for name, m in self.model.named_modules() if linear_like(m)]
+        def after(name, own):
+            def hook(module, args, output):
+                ran.pop(name, None)
+                if isinstance(output, Tensor):
+                    # copied as it passes, for what comes after may change it in place; of a map the mean is all that is looked at
+                    ran[name] = (module, output, output.flatten(2).mean(2) if output.ndim > 2 else output.clone())
+                    if not own and not is_linear(module, came[name], output):
+                        bent.add(name)
+
+            return hook
+
+        hooks = []
         try:
-            found = scores_of(run(self.model, inputs, self.device), self.scores)
+            for name, module in self.model.named_modules():
+                if linear_like(module):
+                    own = is_plain(module)
+                    hooks.append(module.register_forward_hook(after(name, own)))
+                    if not own:  # before any other hook, which is where features are taken
+                        hooks.append(module.register_forward_pre_hook(before(name), with_kwargs=True, prepend=True))
+            scores = scores_of(run(self.model, inputs, self.device), self.scores)
         finally:
             for hook in hooks:
                 hook.remove()
-        if bool(found.isnan().any()):
-            raise InputError("the outputs (scores) contain NaN; look at the network's activations")
-        return find_head(ran, found)
+        # The very tensor that is put out is known to be the head's, unless it was changed on its way.
+        outputs = {n: (m, output if output is scores and torch.equal(output, copy) else copy) for n, (m, output, copy) in ran.items()}
+        return outputs, bent, scores
 
     @contextmanager
     def measuring(self) -> Iterator[None]:

@@ -169,6 +169,7 @@ def test_the_classifier_is_the_layer_whose_output_is_the_networks_scores():
         (made, made.clone()),
         (made, made.softmax(1)),
         (made, made.log_softmax(1)),
+        (made, made.sigmoid()),
         (spread, made),
         (made[:, 0], made[:, :1]),
     ):
@@ -263,13 +264,13 @@ class Pixels(nn.Module):
 class OneLogit(nn.Module):
     """The difference of two scores."""
 
-    def __init__(self, flat):
+    def __init__(self, flat, end=lambda z: z):
         super().__init__()
         torch.manual_seed(0)
-        self.body, self.fc, self.flat = nn.Linear(4, 5), nn.Linear(5, 1), flat
+        self.body, self.fc, self.flat, self.end = nn.Linear(4, 5), nn.Linear(5, 1), flat, end
 
     def forward(self, x):
-        z = self.fc(torch.relu(self.body(x)))
+        z = self.end(self.fc(torch.relu(self.body(x))))
         return z[:, 0] if self.flat else z
 
 
@@ -340,6 +341,31 @@ def test_one_logit(flat, counted):
     for metric in ("nc1", "nc3_self_duality", "error", "nc4_ncc_mismatch"):
         assert row[metric] == pytest.approx(wanted[metric], rel=1e-6), metric
     counted("friendly inputs of metrics taken")
+
+
+@pytest.mark.parametrize("options", [{}, {"head": "fc"}, {"layer": "body"}, {"layer": "body", "head": "fc"}])
+@pytest.mark.parametrize("flat", [True, False])
+def test_one_probability_is_decided_at_a_half(flat, options):
+    data = [(X[Y < 2], Y[Y < 2])]
+    model = OneLogit(flat, torch.sigmoid)
+    wanted = ((model.fc(torch.relu(model.body(data[0][0])))[:, 0] > 0).long() != data[0][1]).double().mean().item()
+    found = measure(model, data, **options)
+    assert found["error"][0] == wanted != 0.5  # all were of class 1, and the error 1/2
+    assert found["nc3_self_duality"].equals(measure(OneLogit(flat), data, **options)["nc3_self_duality"])
+
+
+def test_one_output_between_0_and_1_is_a_logit_where_a_layer_puts_it_out():
+    data = [(X[Y < 2], Y[Y < 2])]
+    model = OneLogit(True)
+    with torch.no_grad():
+        model.fc.weight.mul_(1e-3), model.fc.bias.fill_(0.1)
+    assert measure(model, data, head="fc")["error"][0] == 0.5
+    model.end = lambda z: z.clamp(0, 1) / 2
+    for options in ({"head": "fc"}, {"layer": "body"}):
+        with pytest.raises(InputError, match="a probability or a logit is not clear"):
+            measure(model, data, **options)
+        for scores in (lambda p: torch.stack([1 - p, p], 1), lambda z: torch.stack([-z, z], 1) / 2):
+            assert len(measure(model, data, scores=scores, **options)) == 1
 
 
 class Tokens(nn.Module):
