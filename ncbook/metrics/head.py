@@ -232,7 +232,7 @@ def _parts_given(function: FunctionType) -> list[nn.Module | nn.Parameter]:
     """The modules and parameters that a head's function gives."""
     try:
         given = function()
-    except Exception:  # it is for reading to say so, not for copying
+    except Exception:  # noqa: BLE001  the function is the user's; it is for reading to say what is wrong, not for copying
         return []
     given = given if isinstance(given, (tuple, list)) else [given]
     return [part for part in given if isinstance(part, (nn.Module, nn.Parameter))]

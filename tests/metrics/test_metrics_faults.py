@@ -78,7 +78,7 @@ def test_1_the_weight_of_a_copy(how, duplicate):
 @pytest.mark.parametrize("give", [lambda net: net.fc, lambda net: net.fc.weight, lambda net: (net.fc.weight, net.fc.bias)])
 def test_1_a_function_that_cannot_follow_a_copy_is_refused_in_it_alone(give):
     net, (H, y) = Net("module"), data()
-    source = eval("lambda: give(kept)", {"give": give, "kept": net})  # noqa: S307  of no closure: it names a global
+    source = eval("lambda: give(kept)", {"give": give, "kept": net})
     net.means = ClassMeans(3, 6, head=source)
     net.means.update(H, y)
     wanted = net.means.compute()["nc3_self_duality"]
