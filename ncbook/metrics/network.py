@@ -57,7 +57,9 @@ def measure(
 
     By default the features are the *input* of the linear layer (or 1 x 1 convolution) whose output is the network's output, if need be
     after a softmax or sigmoid; its weight and bias give the classifier's metrics. ``head`` says which module, by name or itself, where that
-    is not so. ``layer`` names one or several modules whose *output* is measured instead (at its last call in a forward): NC2 of the classifier and NC3
+    is not so.
+
+    ``layer`` names one or several modules whose *output* is measured instead (at its last call in a forward): NC2 of the classifier and NC3
     are then NaN unless ``head`` is given, as a module or ``(weight, bias)``, while NC4 and the error compare with the network's own output.
 
     ``pooling``: "auto" averages 4-D maps over their positions and flattens others, "flatten" flattens all, "mean" averages positions and
