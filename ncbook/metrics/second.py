@@ -102,32 +102,57 @@ class Second:
         return replace(self, projector=None, **{name: part if part is None else part.to(device) for name, part in moved.items()})
 
     def check(self, moments: ClassMoments, *, where: str = "") -> None:
-        """Raise `InputError` if these are not the samples that ``moments`` were made of: other counts, or other means.
+        """Raise `InputError` if these are not the samples that ``moments`` were made of: other counts, other means, or another spread.
 
         The class residual sums are compared with the spread of the class, and with what another order of summation does to float32
         features.
         """
-        check_same_data(self.count, self.whitened, self.residual, moments, where=where)
+        check_same_data(self.count, self.whitened, self.residual, moments, self.nearest, far=int(self.far.sum()), where=where)
 
 
-def check_same_data(count: Tensor, whitened: Tensor, residual: Tensor, moments: ClassMoments, *, where: str = "") -> None:
-    """Raise `InputError` where a second pass read other samples than the ``moments`` were made of: counts or means of a class differ.
+def check_same_data(
+    count: Tensor, whitened: Tensor, residual: Tensor, moments: ClassMoments, nearest: ClassMoments, *, far: int, where: str = ""
+) -> None:
+    """Raise `InputError` where a second pass read other samples than the ``moments`` were made of: counts, means or spreads differ.
 
-    ``count`` (C,), ``whitened`` (C,) and ``residual`` (C, r) are those of `Second`; ``where`` begins the message.
+    ``count`` (C,), ``whitened`` (C,), ``residual`` (C, r) and ``nearest`` are those of `Second`, ``far`` is how many samples are nearest to
+    another class's mean; ``where`` begins the message.
     """
     remedy = "both passes must read the same data, without random augmentation, dropout or a subset drawn anew"
     first = moments.count.to(count.device)
     if not torch.equal(count, first):
         c = int((count != first).nonzero()[0])
         raise InputError(f"{where}the second pass saw {int(count[c])} samples of class {c}, the first {int(first[c])}; {remedy}")
+    if not bool(whitened.isfinite().all()):
+        return
     n = first.clamp_min(1).to(residual.device)
     offset = residual.norm(dim=1) / n  # of the mean, where the spread of the class means is 1
     spread = (whitened / n).clamp_min(0).sqrt()
     # features of size |h| stored in float32, or made again in batches of another size, differ by about 1e-6 |h|
-    size = moments.mean.norm(dim=1).max() / moments.centred().norm(dim=1).max()
-    if bool((offset > 1e-3 * spread + 1e-4 * (1 + size) + 1e-3 / n).any() & (whitened.isfinite().all())):
+    length = moments.mean.norm(dim=1).max()
+    size = length / moments.centred().norm(dim=1).max()
+    other = offset > 1e-3 * spread + 1e-4 * (1 + size) + 1e-3 / n
+    doubtful = (offset > 0.1 * spread) & (offset > 1e-6 * size)  # of the squares, which NC1 is made of, more than 1%
+    if bool(doubtful.any()):
+        least = MeanSpan.from_moments(moments).variance[: residual.shape[1]][-1].sqrt()  # the direction that whitening enlarges most
+        other |= doubtful & (offset > 1e-6 * length / least)
+    if bool(other.any()):
         c = int((offset - 1e-3 * spread).argmax())
         raise InputError(f"{where}the features of class {c} have another mean in the second pass than in the first; {remedy}")
+    if far:  # the groups are others, and only the spread of all samples is to be compared
+        now, before = (_total(part) for part in (nearest, moments))
+        allowed = 0.05 * moments.scatter.sum() + n.sum() * (1e-6 * length) ** 2 + 1e-9 * before
+    else:
+        now, before = nearest.scatter, moments.scatter
+        allowed = 0.05 * before + n * (1e-6 * length) ** 2
+    if bool(((now - before).abs() > allowed).any()):
+        what = "" if far else f" of class {int(((now - before).abs() - allowed).argmax())}"
+        raise InputError(f"{where}the features{what} have another spread in the second pass than in the first; {remedy}")
+
+
+def _total(moments: ClassMoments) -> Tensor:
+    """The summed squared distance of all samples to their mean."""
+    return moments.scatter.sum() + moments.count.double() @ moments.centred("sample").square().sum(1)
 
 
 def _counts(labels: Tensor, nearest: Tensor, predicted: Tensor | None, classes: int) -> tuple[Tensor, Tensor | None, Tensor | None]:

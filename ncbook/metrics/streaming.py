@@ -169,7 +169,7 @@ class Collapse(_Streamed):
     they decide the nearest mean. ``update(features, labels, outputs=None)``; outputs are scores (B, C) or predicted labels (B,), by default
     those of the classifier (``head`` as in `ClassMeans`, or ``weight`` (C, d) and ``bias`` (C,)), and without either NC4 and the error are
     NaN. ``compute()`` gives a dict of 0-d float64 tensors (``only`` and ``prefix`` as in `ClassMeans`). It raises `InputError` if the data
-    were not those of the first pass: the counts and the residual sums of each class are compared.
+    were not those of the first pass: the counts, residual sums and spreads of the classes are compared.
 
     >>> features, labels = torch.tensor([[0.0], [2.0], [10.0], [12.0]]), torch.tensor([0, 0, 1, 1])
     >>> collapse = Collapse(ClassMoments.from_features(features, labels))
@@ -262,7 +262,7 @@ class Collapse(_Streamed):
         nearest = _unpack(self.nearest)
         nearest.check_finite()
         if not self._batch:
-            check_same_data(self.count, self.whitened, self.residual, self._moments)
+            check_same_data(self.count, self.whitened, self.residual, self._moments, nearest, far=int(self.wrong[0]))
         seen = ClassMoments(self.count, self._moments.mean, self._moments.scatter)
         usable = bool((self._moments.count > 1).all())
         nc1 = nc1_from(seen, self.whitened, weighting=self.weighting) if usable else _nan(self.whitened)

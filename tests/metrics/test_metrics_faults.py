@@ -355,6 +355,31 @@ def test_5_other_data_in_the_second_pass(change, says):
         collapse.compute()
 
 
+@pytest.mark.parametrize(
+    ("spread", "change", "says"),
+    [
+        (1e-5, lambda H, means: 1.00005 * H, "mean"),  # NC1 was 1,000 times too large
+        (1e-5, lambda H, means: H + 1e-4, "mean"),  # 41 times
+        (1e-5, lambda H, means: 2 * H - means, "spread"),  # 4 times
+        (0.05, lambda H, means: 2 * H - means, "of class 0 have another (mean|spread)"),
+        (1.0, lambda H, means: 2 * H - means, "have another (mean|spread)"),
+    ],
+)
+def test_5_other_data_at_any_depth_of_collapse(spread, change, says):
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(1000) % 10
+    means = (10 + torch.randn(10, 32, generator=generator))[labels]
+    H = means + spread * torch.randn(1000, 32, generator=generator)
+    collapse = Collapse(ClassMoments.from_features(H, labels))
+    for part in zip(H.split(7), labels.split(7), strict=True):
+        collapse.update(*part)
+    assert collapse.compute()["nc1"].item() == pytest.approx(collapse_table((H, labels))["nc1"][0], rel=1e-4, abs=0)
+    collapse.reset()
+    collapse.update(change(H, means), labels)
+    with pytest.raises(InputError, match=f"{says} in the second pass"):
+        collapse.compute()
+
+
 @pytest.mark.parametrize("spread", [1e-5, 0.5, 5.0])
 def test_5_the_same_data_in_another_order_and_in_other_batches_pass(spread):
     H, y = data(spread=spread)
