@@ -153,7 +153,7 @@ def test_a_chart_is_whole_and_says_what_it_is(site, page, address, width):
         const box = text.getBoundingClientRect();
         return box.left < left - 1 || box.right > right + 1 || box.bottom > bottom + 1;
       });
-      return [svg.getAttribute("aria-label").length > 20, cut.map((text) => text.textContent)];
+      return [svg.closest("[aria-label]").ariaLabel.length > 20, cut.map((text) => text.textContent)];
     })"""
     assert page.run(script) == [[True, []]] * INTERACTIVE[address]
 
@@ -161,7 +161,7 @@ def test_a_chart_is_whole_and_says_what_it_is(site, page, address, width):
 def test_the_numbers_of_a_chart_are_a_table_to_those_without_a_mouse(site, page):
     page.open((site / "chapters/train_test_collapse.html").as_uri())
     charts(page, 1)
-    rows, points = (f"document.querySelectorAll('.nc-explore {path}').length" for path in ("tbody tr", ".mark-symbol path"))
+    rows, points = (f"document.querySelectorAll('.nc-explore {path}').length" for path in ("tbody tr", ".mark-symbol.role-mark path"))
     assert page.run(rows) == 0
     page.run("document.querySelector('.nc-explore details summary').focus()")
     page.press("Enter")
