@@ -56,6 +56,8 @@
     await loaded();
     const spec = JSON.parse(box.querySelector("script").textContent), controls = box.querySelector(".nc-explore-controls");
     const chart = box.querySelector(".nc-explore-chart");
+    const legend = spec.encoding?.color?.legend; // fixed now: Vega does not measure it again when its columns change
+    if (legend?.columns?.expr) legend.columns = { expr: legend.columns.expr.replace("width", chart.clientWidth) };
     const { view, vgSpec } = await window.vegaEmbed(chart, spec, { actions: false, renderer: "svg", bind: controls, config: config() });
     if (spec.encoding) chart.after(numbers(view, vgSpec.data.at(-1).name, spec.encoding.tooltip));
     for (const [name, words] of Object.entries(spec.usermeta.sliders)) slider(controls.querySelector(`input[name="${name}"]`), words);

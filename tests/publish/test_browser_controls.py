@@ -146,8 +146,6 @@ def test_pointing_at_a_line_tells_its_numbers(site, page):
 @pytest.mark.parametrize("width", [390, 1400])
 @pytest.mark.parametrize("address", INTERACTIVE)
 def test_a_chart_is_whole_and_says_what_it_is(site, page, address, width):
-    if (address, width) == ("chapters/transfer_degradation.html", 390):
-        pytest.xfail("the legend's lower rows are cut: Vega does not measure it again when its columns become fewer")
     whole(page, site, address, width=width)
     script = """[...document.querySelectorAll(".nc-explore-chart svg")].map((svg) => {
       const { left, right, bottom } = svg.getBoundingClientRect();
