@@ -62,7 +62,7 @@ def page(chapter: Chapter, notebook: dict, beside: Sequence[Chapter] = ()) -> tu
             told = not any(f"# {BESIDE}" in "".join(cell["source"]) for cell in cells)  # a chapter may tell it itself
             texts = {"profiles": _profiles(chapter, judged, beside), "published": _published(chapter, judged) if told else ""}
             listed += [_markdown(name, text) for name, text in texts.items() if text]
-    if first:
+    if judged or first:
         title, *texts = "".join(listed[0]["source"]).split("\n\n")
         if judged:
             texts.insert(0, _answer(chapter, [judged[entry["id"]] for entry in answering if entry["id"] in judged], judged))

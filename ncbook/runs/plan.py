@@ -72,7 +72,7 @@ def finished(planned: list[Run]) -> Table:
     """The table of finished runs, in the order of the plan, and what they took; an `InputError` where one is not in the store."""
     texts, infos = [], []
     for run in planned:
-        stored = run.stored_text()
+        stored = run.stored()
         if stored is None:
             raise InputError(f"{run} is not in the store; run the sweep first.")
         text, info = stored

@@ -33,12 +33,8 @@ class Run:
         rounding = self.instruction_set if self.device == "cpu" else None
         return run_key(self.function, self.parameters, device=self.device, code=self.code, instruction_set=rounding)
 
-    def stored(self) -> tuple[pd.DataFrame, dict] | None:
-        """The run's table and ``run.json`` from the store; None where there is none, or it is damaged or of other parameters."""
-        return store.read(self.experiment, self.key, parameters=canonical(self.parameters), device=self.device)
-
-    def stored_text(self) -> tuple[str, dict] | None:
-        """The same with the table as text."""
+    def stored(self) -> tuple[str, dict] | None:
+        """The run's table, as CSV, and ``run.json`` from the store; None where there is none, or it is damaged or of other parameters."""
         return store.read_text(self.experiment, self.key, parameters=canonical(self.parameters), device=self.device)
 
     def is_stored(self) -> bool:

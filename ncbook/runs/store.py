@@ -97,6 +97,14 @@ def _read(here: Path, **expected) -> tuple[str, dict] | None:
         return None
 
 
+def _is_table(text: str) -> bool:
+    try:
+        from_csv(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _same(first, second) -> bool:
     """Whether two values are the same in JSON, where ``1``, ``1.0`` and ``true`` are three."""
     return json.dumps(first, sort_keys=True) == json.dumps(second, sort_keys=True)
@@ -158,7 +166,7 @@ def merge(source: Path) -> tuple[int, int, list[Path]]:
             continue  # a run that was being written when the copy was made
         if read(experiment, key):
             known += 1
-        elif stored := _read(path.parent):
+        elif (stored := _read(path.parent)) and _is_table(stored[0]):
             write(experiment, key, *stored)
             taken += 1
         else:

@@ -137,6 +137,14 @@ def test_merging_leaves_out_what_was_exchanged_or_is_of_an_older_form(entry, oth
     assert store.merge(theirs) == (0, 1, [theirs / "toy" / key for key in ("k1", "k2", "k5")])
 
 
+def test_a_text_that_is_no_table_is_not_taken_though_its_checksum_holds(home, monkeypatch, tmp_path_factory):
+    """Taken, it would count as finished, and no table could be made."""
+    store.write("toy", "k1", "", INFO)
+    theirs = store.folder("toy", "k1").parents[1]
+    monkeypatch.setenv("NCBOOK_ROOT", str(tmp_path_factory.mktemp("ours")))
+    assert store.merge(theirs) == (0, 0, [theirs / "toy" / "k1"])
+
+
 @pytest.mark.parametrize("content", ["[]", "null", "{}", '{"sha256": 3}', "\udcff"])
 def test_a_strange_run_json_is_not_read(entry, content):
     (entry / "run.json").write_bytes(content.encode(errors="surrogateescape"))
