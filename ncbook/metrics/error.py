@@ -2,6 +2,9 @@
 
 from torch import Tensor
 
+from ncbook.errors import InputError
+from ncbook.metrics.inputs import as_tensor
+
 
 def error_rate(logits: Tensor, labels: Tensor) -> Tensor:
     """Share of the labels (…, N) that are not where the logits (…, N, C) are largest: float64, of the shape of the leading dimensions.
@@ -10,4 +13,7 @@ def error_rate(logits: Tensor, labels: Tensor) -> Tensor:
     >>> error_rate(torch.eye(4), torch.tensor([0, 1, 2, 0])).item()
     0.25
     """
+    logits, labels = as_tensor(logits, "logits"), as_tensor(labels, "labels")
+    if logits.ndim < 2 or logits.shape[-1] == 0 or logits.shape[-2] != (labels.shape[-1] if labels.ndim else None):
+        raise InputError(f"logits (…, N, C) and labels (…, N) do not fit together: {tuple(logits.shape)} and {tuple(labels.shape)}")
     return (logits.argmax(-1) != labels).double().mean(-1)

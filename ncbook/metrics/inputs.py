@@ -29,6 +29,8 @@ def as_tensor(values, what: str) -> Tensor:
             raise InputError(f"{what} are sparse or quantised; give them as an ordinary tensor (.to_dense() or .dequantize())")
         values = values.detach()
         return values.cpu() if values.device.type == "mps" else values  # that device has no float64
+    if np.ma.is_masked(values):
+        raise InputError(f"{what} are a masked array with masked values; leave their rows out, or fill them with .filled(...)")
     if hasattr(values, "toarray"):
         raise InputError(f"{what} are a sparse matrix; give {what}.toarray()")
     try:
@@ -76,7 +78,8 @@ def check_labels(labels, *, samples: int, num_classes: int | None = None, what: 
     """Labels as int64 on the CPU and the number of classes, or `InputError`."""
     labels = as_tensor(labels, what)
     if labels.ndim != 1:
-        raise InputError(f"{what} must have the shape (samples,), not {tuple(labels.shape)}; for one-hot rows use argmax(1)")
+        remedy = "use squeeze(1)" if labels.ndim == 2 and labels.shape[1] == 1 else "for one-hot rows use argmax(1)"
+        raise InputError(f"{what} must have the shape (samples,), not {tuple(labels.shape)}; {remedy}")
     whole = labels.dtype != torch.bool and not labels.is_floating_point() and not labels.is_complex()
     if not whole and (labels.numel() or labels.dtype == torch.bool):  # an empty list is a float array
         raise InputError(f"{what} must be integers 0..C-1, not {labels.dtype}")
@@ -96,13 +99,27 @@ def check_outputs(outputs, *, samples: int, num_classes: int | None = None) -> t
     """Predicted labels as int64 on the CPU (N,), from them or from scores (N, C), and the number of classes."""
     outputs = as_tensor(outputs, "outputs")
     if outputs.ndim == 2:
-        if outputs.is_floating_point() and bool(outputs.isnan().any()):
-            raise InputError("the outputs (scores) contain NaN, and a NaN has no largest score")
-        num_classes = num_classes or outputs.shape[1]
-        if outputs.shape[1] == 0:
-            raise InputError("the outputs have scores of no class")
+        num_classes = scores_width(outputs) if num_classes is None else num_classes
+        if outputs.shape[1] != num_classes:
+            raise InputError(f"the outputs (scores) have {outputs.shape[1]} columns for {num_classes} classes; there must be one a class")
+        if outputs.is_floating_point() and outputs.numel() and not bool(outputs.amax() < torch.inf):
+            raise InputError("the outputs (scores) contain NaN or infinity, and then no score is the largest")
         outputs = outputs.argmax(1)
     return check_labels(outputs, samples=samples, num_classes=num_classes, what="outputs")
+
+
+def scores_width(outputs) -> int | None:
+    """The number of classes that scores (N, C) are for; None for predicted labels."""
+    outputs = as_tensor(outputs, "outputs")
+    if outputs.dtype == torch.bool or outputs.is_complex():
+        raise InputError(f"the outputs must be scores (N, C) or predicted labels (N,), not {outputs.dtype}")
+    if outputs.ndim != 2:
+        return None
+    if outputs.shape[1] < 2:
+        raise InputError(
+            f"the outputs have the shape {tuple(outputs.shape)}: scores need a column a class, predicted labels the shape (samples,)"
+        )
+    return outputs.shape[1]
 
 
 def check_head(weight, bias=None) -> tuple[Tensor, Tensor | None]:

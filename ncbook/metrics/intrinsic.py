@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ncbook.errors import InputError
+from ncbook.metrics.inputs import as_tensor
 
 
 def two_nearest(points: Tensor) -> float:
@@ -16,6 +17,7 @@ def two_nearest(points: Tensor) -> float:
     >>> round(two_nearest(torch.tensor([[0.0], [1.0], [3.0]])), 6)  # ratios 3, 2 and 3 / 2: the dimension 3 / log 9
     1.365359
     """
+    points = as_tensor(points, "points")
     if points.ndim != 2 or not bool(torch.isfinite(points).all()) or len(distinct := points.double().unique(dim=0)) < 3:
         raise InputError(f"an intrinsic dimension needs three or more different finite points (n, d), not a tensor {tuple(points.shape)}.")
     far = torch.cdist(distinct, distinct, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(float("inf"))

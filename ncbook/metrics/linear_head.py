@@ -17,8 +17,11 @@ def spectrum(matrix: Tensor, rank: int) -> Tensor:
     >>> spectrum(torch.diag(torch.tensor([1.0, 4.0, 0.0])), 2).tolist()
     [4.0, 1.0]
     """
+    matrix = as_tensor(matrix, "matrix")
     if matrix.ndim != 2 or min(matrix.shape) < rank or rank < 1:
         raise InputError(f"a matrix of shape {tuple(matrix.shape)} has no {rank} largest singular values.")
+    if not bool(torch.isfinite(matrix).all()):
+        raise InputError("a matrix with NaN or infinite values has no singular values.")
     return decompose(torch.linalg.svdvals, matrix.double())[:rank]
 
 
@@ -42,6 +45,7 @@ def imbalance(later: Tensor, earlier: Tensor) -> tuple[Tensor, Tensor]:
     >>> [v.item() for v in imbalance(torch.tensor([[2.0, 0.0]]), torch.diag(torch.tensor([2.0, 1.0])))]
     [1.0, 0.25]
     """
+    later, earlier = as_tensor(later, "later"), as_tensor(earlier, "earlier")
     if later.ndim != 2 or earlier.ndim != 2 or later.shape[1] != earlier.shape[0]:
         raise InputError(f"layers of shapes {tuple(later.shape)} and {tuple(earlier.shape)} do not follow one another.")
     if not bool(torch.isfinite(later).all() & torch.isfinite(earlier).all()):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ncbook.errors import InputError
+from ncbook.metrics.inputs import as_tensor
 from ncbook.metrics.moments import check_labels
 
 
@@ -58,7 +59,7 @@ def normalised_margins(features: Tensor, labels: Tensor, weight: Tensor, bias: T
     features, weight = _with_bias(features, weight, bias)
     logits = features @ weight.T
     p = margins(logits, labels)
-    labels = torch.as_tensor(labels).to(logits.device)
+    labels = as_tensor(labels, "labels").long().to(logits.device)
     runner_up = logits.scatter(1, labels[:, None], -math.inf).argmax(1)
     norms = (weight[labels] - weight[runner_up]).norm(dim=1) * features.norm(dim=1)  # (N,)
     return torch.where(norms > 0, p / norms, 0.0)
@@ -76,7 +77,7 @@ def margin_summary(features: Tensor, labels: Tensor, weight: Tensor, bias: Tenso
     free = normalised_margins(features, labels, weight, bias)
     low = torch.tensor([0.01, 0.05], dtype=raw.dtype, device=raw.device)
     values = {
-        "loss": torch.nn.functional.cross_entropy(h @ w.T, torch.as_tensor(labels).to(h.device)),
+        "loss": torch.nn.functional.cross_entropy(h @ w.T, as_tensor(labels, "labels").long().to(h.device)),
         "p_min": raw.min(),
         **dict(zip(("p_q01", "p_q05"), _quantiles(raw, low), strict=True)),
         "negative_share": (raw < 0).double().mean(),
@@ -153,8 +154,9 @@ def svm_weight(features: Tensor, labels: Tensor) -> Tensor:
     """
     from sklearn.svm import LinearSVC
 
-    h, _ = _with_bias(features, torch.zeros(1, torch.as_tensor(features).shape[-1]), None)
-    labels, classes = check_labels(torch.as_tensor(labels), samples=len(h))
+    features = as_tensor(features, "features")
+    h, _ = _with_bias(features, torch.zeros(1, features.shape[-1] if features.ndim else 0), None)
+    labels, classes = check_labels(labels, samples=len(h))
     if classes < 2 or (labels.bincount() == 0).any():
         raise InputError("a support vector machine needs two or more classes with samples in each.")
     size = h.norm(dim=1).mean().clamp_min(1e-300)
@@ -170,10 +172,10 @@ def svm_weight(features: Tensor, labels: Tensor) -> Tensor:
 
 
 def _logits(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    logits = torch.as_tensor(logits).detach()
+    logits = as_tensor(logits, "logits")
     if logits.ndim != 2 or logits.shape[1] < 2:
         raise InputError(f"logits must have the shape (N, C) with two or more classes, not {tuple(logits.shape)}.")
-    labels, _ = check_labels(torch.as_tensor(labels), samples=len(logits), num_classes=logits.shape[1])
+    labels, _ = check_labels(labels, samples=len(logits), num_classes=logits.shape[1])
     logits = logits.double()
     if not logits.isfinite().all():
         raise InputError("logits hold NaN or infinite values.")
@@ -182,7 +184,7 @@ def _logits(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 def _with_bias(features: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
     """Features (N, d) and weight (C, d) in float64, with a bias one dimension more of each."""
-    features, weight = torch.as_tensor(features).detach(), torch.as_tensor(weight).detach()
+    features, weight = as_tensor(features, "features"), as_tensor(weight, "weight")
     if features.ndim != 2 or weight.ndim != 2 or features.shape[1] != weight.shape[1]:
         raise InputError(f"features (N, d) and weight (C, d) do not fit together: {tuple(features.shape)} and {tuple(weight.shape)}.")
     features, weight = features.double(), weight.double()
@@ -190,7 +192,7 @@ def _with_bias(features: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[T
         raise InputError("features or weight hold NaN or infinite values.")
     if bias is None:
         return features, weight
-    bias = torch.as_tensor(bias).detach().double()
+    bias = as_tensor(bias, "bias").double()
     if bias.shape != weight.shape[:1]:
         raise InputError(f"the bias must have the shape ({len(weight)},), not {tuple(bias.shape)}.")
     return torch.cat([features, features.new_ones(len(features), 1)], 1), torch.cat([weight, bias[:, None]], 1)

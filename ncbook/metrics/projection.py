@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ncbook.errors import InputError
 from ncbook.metrics.devices import decompose
-from ncbook.metrics.inputs import compute_dtype
+from ncbook.metrics.inputs import as_tensor, check_features, compute_dtype
 from ncbook.metrics.moments import EPS64, ClassMoments, add_rows, blocks, differences, exact_matmul, squared_distances, squared_norm
 
 
@@ -209,13 +209,27 @@ def _check_width(weight: Tensor, width: int) -> None:
 
 
 def nearest_centre(features: Tensor, near: Tensor, centres: Tensor) -> Tensor:
-    """The nearest of ``centres`` (C, d) to each sample of checked ``features`` (N, d), as (N,) int64.
+    """The nearest of ``centres`` (C, d) to each sample of ``features`` (N, d), as (N,) int64.
 
-    ``near`` (N,) names a centre close to each sample, from which differences are taken: it changes the rounding, not the answer.
+    ``near`` (N,) names a centre close to each sample, from which differences are taken: it changes the rounding, not the answer. Raises
+    `InputError` for shapes that do not fit, and values that are not finite.
 
     >>> nearest_centre(torch.tensor([[0.0], [9.0]]), torch.tensor([0, 0]), torch.tensor([[1.0], [8.0]], dtype=torch.float64)).tolist()
     [0, 1]
     """
+    centres = as_tensor(centres, "centres").double()
+    if centres.ndim != 2 or len(centres) == 0:
+        raise InputError(f"the centres must have the shape (C, d), not {tuple(centres.shape)}")
+    features, near, _ = check_features(features, near, num_classes=len(centres))
+    if features.shape[1] != centres.shape[1]:
+        raise InputError(f"the centres have {centres.shape[1]} columns but the features {features.shape[1]} dimensions")
+    if not all(bool(torch.isfinite(part).all()) for part in (features, centres)):
+        raise InputError("the features or the centres contain NaN or infinite values")
+    return nearest_checked(features, near, centres.to(features.device))
+
+
+def nearest_checked(features: Tensor, near: Tensor, centres: Tensor) -> Tensor:
+    """`nearest_centre` of what has been checked, again and again."""
     dtype = compute_dtype(features)
     shift = centres.to(dtype)  # (C, d)
     centred = centres - centres.mean(0)
@@ -236,12 +250,16 @@ def predictions(features: Tensor, weight: Tensor, bias: Tensor | None = None) ->
     >>> predictions(torch.eye(2), torch.zeros(2, 2), torch.tensor([1.0, 0.0])).tolist()
     [0, 0]
     """
+    features, weight = as_tensor(features, "features"), as_tensor(weight, "weight")
+    if features.ndim != 2 or weight.ndim != 2:
+        raise InputError(f"features (N, d) and weight (C, d) must be tables, not {tuple(features.shape)} and {tuple(weight.shape)}")
+    bias = None if bias is None else as_tensor(bias, "bias")
     _check_width(weight, features.shape[1])
     dtype = compute_dtype(features)
     weight = weight.detach().to(features.device, dtype)
     bias = torch.zeros_like(weight[:, 0]) if bias is None else bias.detach().to(features.device, dtype)
     with torch.no_grad(), exact_matmul(features.device):
         best = [torch.addmm(bias, part.to(dtype), weight.T).max(1) for part in features.split(2**14)]
-    if any(bool(part.values.isnan().any()) for part in best):
-        raise InputError("the scores of the classifier are NaN: its weight, its bias or the features are")
+    if not all(bool((part.values < torch.inf).all()) for part in best):
+        raise InputError("the scores of the classifier are NaN or infinite: its weight, its bias or the features are")
     return torch.cat([part.indices for part in best])

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ncbook.errors import InputError
 from ncbook.metrics.devices import decompose
+from ncbook.metrics.inputs import as_tensor
 
 THRESHOLDS = (0.3, 0.1, 0.03, 0.01)  # shares of the largest singular value above which `ranks` counts
 
@@ -18,6 +19,7 @@ def singular_values(matrix: Tensor) -> Tensor:
     >>> singular_values(torch.diag(torch.tensor([3.0, 0.0, 4.0]))).tolist()
     [4.0, 3.0, 0.0]
     """
+    matrix = as_tensor(matrix, "matrices")
     if matrix.ndim < 2 or not matrix.numel() or not bool(torch.isfinite(matrix).all()):
         raise InputError(f"singular values need finite matrices (..., n, d) with entries, not one of shape {tuple(matrix.shape)}.")
     a = matrix.double()
@@ -65,12 +67,14 @@ def numerical_rank(s: Tensor, threshold: float) -> Tensor:
     """
     if not 0 <= threshold < 1:
         raise InputError(f"the threshold is a share of the largest singular value, from 0 up to but not including 1, not {threshold!r}.")
+    s = as_tensor(s, "singular values")
     energies(s)
     return (s > threshold * s.amax(-1, keepdim=True)).sum(-1)
 
 
 def energies(s: Tensor) -> Tensor:
     """s² in float64, once `s` is known to be singular values: finite, none negative, and not all 0; `InputError` otherwise."""
+    s = as_tensor(s, "singular values")
     if not s.numel() or not bool((torch.isfinite(s) & (s >= 0)).all()) or not bool((s.amax(-1) > 0).all()):
         raise InputError("a rank needs singular values that are finite, not negative, and not all 0.")
     return s.double() ** 2

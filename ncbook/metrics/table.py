@@ -10,7 +10,7 @@ from torch import Tensor
 from ncbook.errors import InputError
 from ncbook.metrics.collapse import _cdnv, classifier_geometry, mean_geometry, nc1_from, nc3_self_duality, variance_ratio, vci_from
 from ncbook.metrics.common import at_common_size
-from ncbook.metrics.inputs import check_features, check_head, check_outputs
+from ncbook.metrics.inputs import check_features, check_head, check_outputs, scores_width
 from ncbook.metrics.moments import ClassMoments, check_weighting
 from ncbook.metrics.projection import MeanSpan, _check_width
 from ncbook.metrics.second import Second
@@ -173,13 +173,6 @@ def _measured(train, test, weight, bias, weighting: str, strict: bool):
         second = Second.of(features, labels, predicted, moments, split.span, reference.span, **head)
         found.append((split, second, reference, features, labels, weight))
     return found
-
-
-def scores_width(outputs) -> int | None:
-    """The number of classes that scores (N, C) are for; None for predicted labels."""
-    shape = getattr(outputs, "shape", None)
-    shape = torch.as_tensor(outputs).shape if shape is None else shape
-    return shape[1] if len(shape) == 2 else None
 
 
 def full(moments: ClassMoments) -> bool:

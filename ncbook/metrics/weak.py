@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ncbook.errors import InputError
+from ncbook.metrics.inputs import as_tensor, check_labels
 from ncbook.metrics.moments import ClassMoments, squared_distances
-from ncbook.metrics.projection import nearest_centre
+from ncbook.metrics.projection import nearest_checked
 
 
 def group_moments(features: Tensor, groups: Tensor, labels: Tensor, moments: ClassMoments) -> ClassMoments:
@@ -100,13 +101,16 @@ def weak_kmeans(features: Tensor, nearest: Tensor, train: ClassMoments, *, steps
     >>> weak_kmeans(torch.tensor([[0.0], [2.0], [9.0], [11.0]]), torch.tensor([0, 0, 1, 1]), train).item()  # 4 over 81
     0.04938271604938271
     """
+    features = as_tensor(features, "features")
+    nearest, _ = check_labels(nearest, samples=len(features), num_classes=len(train.mean), what="nearest means")
     centres, cluster = train.mean, nearest
     groups = ClassMoments.grouped(features, nearest, len(centres)) if groups is None else groups
+    groups.check_finite()
     for _ in range(steps):
         before, centres = centres, torch.where(groups.count[:, None] > 0, groups.mean, centres)
         if torch.equal(before, centres):  # so every sample stays where it is
             break
-        moved = nearest_centre(features, cluster, centres)
+        moved = nearest_checked(features, cluster, centres)
         if int((moved != cluster).sum()) <= len(features) // 1000:
             break
         groups, cluster = group_moments(features, moved, cluster, groups), moved
@@ -139,6 +143,8 @@ def v_confused(labels: Tensor, predicted: Tensor, train: ClassMoments, *, weight
     2.0
     """
     classes = train.count.numel()
+    labels, _ = check_labels(labels, samples=len(labels), num_classes=classes)
+    predicted, _ = check_labels(predicted, samples=len(labels), num_classes=classes, what="predicted labels")
     table = torch.bincount(labels.to(train.mean.device) * classes + predicted.to(train.mean.device), minlength=classes**2)
     return confused_ratio(table.view(classes, classes), train, weighting=weighting)
 

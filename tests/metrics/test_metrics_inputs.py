@@ -18,6 +18,7 @@ from ncbook.metrics import (
     cdnv,
     class_table,
     collapse_table,
+    condition,
     he_su_separation,
     imbalance,
     measure,
@@ -26,11 +27,19 @@ from ncbook.metrics import (
     nc2_equinorm,
     nc2_max_angle,
     nc3_self_duality,
+    nearest_centre,
     negativity,
+    predictions,
+    v_confused,
     variance_ratio,
     vci,
+    weak_kmeans,
 )
+from ncbook.metrics.error import error_rate
 from ncbook.metrics.head import Head, find_head, two_class
+from ncbook.metrics.intrinsic import two_nearest
+from ncbook.metrics.margins import margin_bound, margin_summary, margins, normalised_margins
+from ncbook.metrics.rank import singular_values, stable_rank
 
 LABELS = np.arange(60) % 3
 H = (np.random.default_rng(0).normal(size=(60, 4)) + 3 * np.eye(3, 4)[LABELS]).round(1)  # exact in float32 up to a rounding
@@ -120,6 +129,8 @@ HOSTILE = {
     "labels that are fractions": (lambda: (H, LABELS + 0.5), "integers"),
     "NaN": (lambda: (np.where(H > 2, np.nan, H), LABELS), "NaN"),
     "one column": (lambda: (H[:, 0], LABELS), "flatten"),
+    "masked values": (lambda: (np.ma.array(H, mask=H > 2), LABELS), "masked"),  # which were measured
+    "labels in a column": (lambda: (H, LABELS[:, None]), r"use squeeze\(1\)"),  # argmax(1) makes them all 0
 }
 
 
@@ -186,7 +197,28 @@ def test_one_logit_is_two_classes_of_the_same_decisions_and_probabilities(bias):
     torch.testing.assert_close(both.softmax(1)[:, 1:], logit.sigmoid())
 
 
+def told(outputs):
+    metric = Collapse(ClassMoments.from_features(H, LABELS))
+    metric.update(H, LABELS, outputs)
+
+
+SCORES = H[:, :3]
 OPTIONS = [
+    *((lambda n=n: told(np.resize(SCORES, (60, n))), f"have {n} columns for 3 classes") for n in (1, 2, 5)),  # of which the argmax was taken
+    (lambda: collapse_table((H, LABELS, SCORES), (H, LABELS, SCORES[:, :2])), "test: .* have 2 columns for 3 classes"),
+    (lambda: collapse_table((H, LABELS, np.resize(SCORES, (60, 5))), weight=np.eye(3, 4)), "5 columns for 3 classes"),
+    (lambda: collapse_table((H, LABELS % 2, SCORES[:, :1])), "a column a class"),
+    (lambda: collapse_table((H, LABELS, np.where(SCORES > 3, np.inf, SCORES))), "NaN or infinity"),
+    (lambda: collapse_table((H, LABELS, None)), "outputs must be numbers"),
+    (lambda: collapse_table((H, LABELS, SCORES > 0)), "not torch.bool"),
+    (lambda: ClassMeans(3, 4, weight=torch.eye(3, 4).to_sparse()), "sparse"),
+    (lambda: nearest_centre(np.where(H > 2, np.nan, H), LABELS, np.eye(3, 4)), "NaN"),
+    (lambda: nearest_centre(H, LABELS, np.full((3, 4), np.inf)), "infinite"),
+    (lambda: nearest_centre(H, LABELS, np.eye(3)), "3 columns but the features 4"),
+    (lambda: weak_kmeans(np.where(H > 2, np.nan, H), LABELS, ClassMoments.from_features(H, LABELS)), "NaN"),
+    (lambda: condition(np.full((3, 3), np.nan), 3), "NaN"),
+    (lambda: predictions(H, np.full((3, 4), np.inf)), "NaN or infinite"),
+    (lambda: error_rate(H, LABELS[1:]), "do not fit"),
     (lambda: ClassMeans(3, 4, weighting="clas"), "did you mean 'class'"),
     (lambda: ClassMeans(3, 4, weight=np.eye(3)), r"shape \(3, 3\)"),
     (lambda: ClassMeans(3, 4, only="nc5"), "unknown value"),
@@ -204,6 +236,36 @@ OPTIONS = [
     (lambda: imbalance(torch.eye(3), torch.full((3, 3), torch.inf)), "finite"),
     (lambda: alignment(H, LABELS, np.ones((3, 5))), "shape"),
 ]
+
+
+M = ClassMoments.from_features(H, LABELS)
+W = np.eye(3, 4) + 0.1
+ANY_KIND = {
+    "alignment": lambda f, y, w: alignment(f, y, w),
+    "condition": lambda f, y, w: condition(w, 3),
+    "imbalance": lambda f, y, w: imbalance(w, np.eye(4))[0],
+    "negativity": lambda f, y, w: negativity(f),
+    "nearest_centre": lambda f, y, w: nearest_centre(f, y, w).double().sum(),
+    "predictions": lambda f, y, w: predictions(f, w).double().sum(),
+    "weak_kmeans": lambda f, y, w: weak_kmeans(f, y, M),
+    "v_confused": lambda f, y, w: v_confused(y, y, M),
+    "margins": lambda f, y, w: margins(f, y).sum(),
+    "normalised_margins": lambda f, y, w: normalised_margins(f, y, w).sum(),
+    "margin_summary": lambda f, y, w: torch.tensor(margin_summary(f, y, w)["loss"]),
+    "margin_bound": lambda f, y, w: torch.tensor(margin_bound(f, y, w, 0.1)),
+    "singular_values": lambda f, y, w: singular_values(f).sum(),
+    "stable_rank": lambda f, y, w: stable_rank(w).sum(),
+    "two_nearest": lambda f, y, w: torch.tensor(two_nearest(f)),
+    "error_rate": lambda f, y, w: error_rate(f, y),
+}
+
+
+@pytest.mark.parametrize("entry", ANY_KIND)
+def test_every_public_function_takes_what_the_others_take(entry, counted):
+    wanted = float(ANY_KIND[entry](torch.tensor(H), torch.tensor(LABELS), torch.tensor(W)))
+    for kind in (lambda a: a, lambda a: a.tolist(), lambda a: pd.DataFrame(a) if a.ndim > 1 else pd.Series(a), lambda a: a[::-1].copy()[::-1]):
+        assert float(ANY_KIND[entry](kind(H), kind(LABELS), kind(W))) == pytest.approx(wanted, rel=1e-12)
+        counted("friendly inputs of metrics taken")
 
 
 @pytest.mark.parametrize(("call", "says"), OPTIONS)
