@@ -115,11 +115,11 @@ def tapped(model: nn.Module, names: list[str], *, side: str, pooling: Pooling, c
         def before(module, args, kwargs):
             activation = args[0] if args else next(iter(kwargs.values()), None)
             taken.pop(name, None)
-            taken[name] = pooled(name, activation, pooling, current.get("inputs"))
+            taken[name] = pooled(name, activation, pooling, current.get("inputs"), module)
 
         def after(module, args, output):
             taken.pop(name, None)
-            taken[name] = pooled(name, output, pooling, current.get("inputs"))
+            taken[name] = pooled(name, output, pooling, current.get("inputs"), module)
 
         return before if side == "input" else after
 
@@ -138,14 +138,25 @@ def tapped(model: nn.Module, names: list[str], *, side: str, pooling: Pooling, c
             hook.remove()
 
 
-def pooled(name: str, activation, pooling: Pooling, inputs=None) -> Tensor:
-    """An activation as (B, d), a copy: "auto" averages the positions of 4-D maps and flattens the rest, "mean" averages all positions."""
+def pooled(name: str, activation, pooling: Pooling, inputs=None, module: nn.Module | None = None) -> Tensor:
+    """An activation as (B, d), a copy: "auto" averages the positions of 4-D maps and flattens the rest, "mean" averages all positions.
+
+    "auto" refuses maps whose channels come last, as far as the ``module`` or the shape tell, and "cls" all but tokens and rows.
+    """
     if callable(pooling):
         activation = pooling(activation, inputs)
     if not isinstance(activation, Tensor) or activation.ndim < 2:
         remedy = "give pooling=lambda activation, inputs: ... that makes one"
         raise InputError(f"layer {name!r} does not put out one tensor with a row a sample; {remedy}")
     activation = activation.detach()
+    shape = tuple(activation.shape)
+    if pooling == "cls" and activation.ndim > 3:
+        raise InputError(f"layer {name!r} has the shape {shape}, which is not one of tokens (B, T, d), so pooling='cls' finds no first one")
+    if pooling == "auto" and activation.ndim > 3 and _channels_last(shape, module):
+        raise InputError(
+            f"layer {name!r} has the shape {shape}, whose channels seem to come last: give pooling=lambda h, x: h.flatten(1, -2).mean(1) "
+            "if they do, or pooling='mean' if they come first"
+        )
     if pooling == "cls" and activation.ndim == 3:
         return activation[:, 0].clone()  # (B, T, d): the first token
     if pooling == "mean" and activation.ndim == 3:
@@ -153,6 +164,12 @@ def pooled(name: str, activation, pooling: Pooling, inputs=None) -> Tensor:
     if pooling in ("auto", "mean") and activation.ndim > 3:
         return _precise(activation).flatten(2).mean(2)  # (B, channels, ...)
     return activation.flatten(1).clone()
+
+
+def _channels_last(shape: tuple[int, ...], module: nn.Module | None) -> bool:
+    """Whether a map is (B, height, width, channels): of a layer that works on the last dimension, or square so but not otherwise."""
+    last = type(module) is nn.Linear or (type(module) is nn.LayerNorm and len(module.normalized_shape) == 1)
+    return last or (len(shape) == 4 and shape[1] == shape[2] != shape[3])
 
 
 def check_pooling(pooling: Pooling) -> None:
