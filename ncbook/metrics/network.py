@@ -62,8 +62,9 @@ def measure(
     ``layer`` names one or several modules whose *output* is measured instead (at its last call in a forward): NC2 of the classifier and NC3
     are then NaN unless ``head`` is given, as a module or ``(weight, bias)``, while NC4 and the error compare with the network's own output.
 
-    ``pooling``: "auto" averages 4-D maps over their positions and flattens others, "flatten" flattens all, "mean" averages positions and
-    tokens, "cls" takes the first token, a function ``(activation, inputs) -> (B, d)`` does anything else, such as a mean under a mask.
+    ``pooling``: "auto" averages maps (B, channels, ...) over their positions and flattens others, "flatten" flattens all, "mean" averages
+    positions and tokens, "cls" takes the first token, a function ``(activation, inputs) -> (B, d)`` does anything else, such as a mean
+    under a mask.
 
     Up to ``memory`` bytes of features a split are held; beyond, the data are read a second time, and memory is that of a batch and of the
     class means. All columns but ``weak_kmeans`` (``kmeans=True``, slow) can be had so. With ``distributed`` each process measures its own
@@ -88,7 +89,7 @@ def measure(
         for name, data in {"train": train, "test": test}.items():
             if name == "test" and data is None:
                 continue
-            found = _measure_split(network, name, loader(data, name), references, options, processes)
+            found = _measure_split(network, name, data, references, options, processes)
             references = references or {at: split for at, (split, *_) in found.items()}
             for at, (split, second, extras) in found.items():
                 weight = network.weight(at, split)
@@ -136,8 +137,11 @@ class _Held:
 
 def _measure_split(network: "_Network", name: str, data: Iterable, references, options: _Options, processes: Processes) -> dict:
     """By layer: the split after its first pass, the second pass, and the columns that need more than these."""
+    with processes.all_or_none():
+        data = loader(data, name)
     try:
-        moments, held = _first_pass(network, data, options)
+        with processes.all_or_none():
+            moments, held = _first_pass(network, data, options)
         moments = processes.merge(moments)
         if not moments:
             raise InputError("the loader has no batches; a generator can be read only once")
@@ -171,7 +175,8 @@ def _measure_split(network: "_Network", name: str, data: Iterable, references, o
         read = partial(network.read, data, f"{name}, second pass" if options.progress else None)
         each = lambda at, features, labels: more[at].update(at, features, labels)
         try:
-            seconds = second_pass(read, splits, references, predictions=True, each=each)
+            with processes.all_or_none():
+                seconds = second_pass(read, splits, references, predictions=True, each=each)
         except InputError as error:
             raise InputError(f"{name}: {error}") from None
         seconds = processes.merge(seconds)

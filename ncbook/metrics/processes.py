@@ -1,5 +1,7 @@
 """Sums over the processes of a distributed run, each of which has seen its own shard; a shard may be empty."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import reduce
 
 import torch
@@ -19,6 +21,22 @@ class Processes:
         self.together = together
         if together and not (torch.distributed.is_available() and torch.distributed.is_initialized()):
             raise InputError("distributed=True needs torch.distributed.init_process_group, called in each process")
+
+    @contextmanager
+    def all_or_none(self) -> Iterator[None]:
+        """What fails within in one process fails in all of them at its end: the others would wait for its part for ever."""
+        error = None
+        try:
+            yield
+        except Exception as caught:
+            error = caught
+        if self.together:
+            said = [None] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(said, None if error is None else f"{type(error).__name__}: {error}".partition("\n")[0])
+            if error is None and (wrong := [f"process {rank} failed with {text}" for rank, text in enumerate(said) if text is not None]):
+                raise InputError("; ".join(wrong))
+        if error is not None:
+            raise error
 
     def merge(self, states: dict) -> dict:
         """States that have a `merge`, by name, merged over the processes in their order; a process may lack names."""

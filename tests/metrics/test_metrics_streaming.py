@@ -1,5 +1,7 @@
 """The torchmetrics classes: batches, merging, processes, state."""
 
+import datetime
+import itertools
 import pickle
 
 import pytest
@@ -7,7 +9,7 @@ import torch
 import torch.multiprocessing as processes
 
 from ncbook.errors import InputError
-from ncbook.metrics import ClassMeans, ClassMoments, Collapse, MeanSpan, collapse_table
+from ncbook.metrics import ClassMeans, ClassMoments, Collapse, MeanSpan, collapse_table, measure
 from ncbook.metrics.second import Second
 
 FIRST = ["variance_ratio", "cdnv", "nc2_equinorm", "nc2_equiangularity", "nc2_max_angle", "nc3_self_duality"]
@@ -246,3 +248,40 @@ def test_two_processes(tmp_path):
         assert found[rank].pop("alone") == alone  # each has its own part back after the sync
         for name, value in found[rank].items():
             assert value == pytest.approx(wanted[name], rel=1e-6, abs=1e-12), name
+
+
+def _half_bad(rank, path, results):
+    """One process has labels, then features in a second pass, then a network, that cannot be used; the other waits for none of it."""
+    timeout = datetime.timedelta(seconds=60)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2, timeout=timeout)
+    H, y = data()
+    read_twice = itertools.cycle([H, H * torch.nan if rank else H])
+
+    class Batches:
+        def __iter__(self):
+            yield next(read_twice), y
+
+    good = torch.nn.Linear(D, CLASSES)
+    calls = {
+        "labels": lambda: measure(good, [(H, y + 9 * rank)], distributed=True),
+        "second": lambda: measure(good, Batches(), distributed=True),
+        "raw": lambda: measure(torch.nn.Linear(D - rank, CLASSES), [(H, y)], distributed=True),
+        "loader": lambda: measure(good, None if rank else [(H, y)], distributed=True),
+    }
+    for name, call in calls.items():
+        try:
+            results[rank, name] = str(call())
+        except Exception as error:
+            results[rank, name] = f"{type(error).__name__}: {error}"
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow  # two new processes import torchvision
+def test_what_one_of_two_processes_cannot_measure_is_refused_in_both(tmp_path):
+    with processes.Manager() as manager:
+        results = manager.dict()
+        processes.spawn(_half_bad, args=(tmp_path / "store", results), nprocs=2)
+        found = dict(results)
+    for name, says in (("labels", "labels must be in"), ("second", "NaN"), ("raw", "mat1 and mat2"), ("loader", "must be a loader")):
+        assert says in found[1, name] and found[0, name].startswith("InputError: ") and says in found[0, name], (name, found)
+        assert "process 1 failed with" in found[0, name] and "\n" not in found[0, name]
