@@ -2,13 +2,17 @@
 
 import warnings
 
-import keras
 import numpy as np
 import torch
 
-from ncbook.callbacks.plain import collapse_values, guarded
+try:
+    import keras
+except ModuleNotFoundError:
+    raise ImportError("ncbook.callbacks.keras needs Keras 3: pip install keras") from None
+
+from ncbook.callbacks.plain import check_options, collapse_values, guarded
 from ncbook.errors import InputError
-from ncbook.metrics.head import _agrees
+from ncbook.metrics.head import _agrees, two_class
 from ncbook.metrics.table import collapse_table
 
 
@@ -16,8 +20,8 @@ class CollapseCallback(keras.callbacks.Callback):
     """Adds ``collapse/train/nc1`` and the other columns of `collapse_table` to the logs of each epoch, for the data ``x`` and labels ``y``.
 
     ``validation`` is ``(x, y)`` of a second split. The features are the input of the last dense layer, which must make the network's
-    output, if need be after a softmax; ``layer`` names another dense one. ``options`` are those of `collapse_table`. What cannot be
-    measured makes a warning: training goes on.
+    output, if need be after a softmax or sigmoid; ``layer`` names another dense one. Labels may be one-hot. ``options`` are those of
+    `collapse_table`. What cannot be measured makes a warning: training goes on. Raises `InputError` for unknown options.
     """
 
     def __init__(
@@ -32,6 +36,7 @@ class CollapseCallback(keras.callbacks.Callback):
         prefix: str = "collapse",
         **options,
     ) -> None:
+        check_options(options, collapse_table, every_n_epochs=every_n_epochs)
         super().__init__()
         self.data = [(x, y)] + ([] if validation is None else [validation])
         self.layer, self.every, self.batch_size, self.prefix = layer, every_n_epochs, batch_size, prefix
@@ -58,6 +63,19 @@ class CollapseCallback(keras.callbacks.Callback):
             scores = torch.from_numpy(features @ kernel + (bias[0] if bias else 0))
             if not _agrees(scores, torch.from_numpy(outputs)):
                 raise InputError(f"the dense layer {head.name!r} does not make the network's output; name one with layer=")
-            splits.append((features, np.asarray(y), outputs))
-        table = collapse_table(*splits, weight=kernel.T, bias=bias[0] if bias else None, **self.options)
+            decided = (scores[:, 0] > 0).long() if scores.shape[1] == 1 else outputs
+            splits.append((features, _labels(np.asarray(y), outputs.shape[1]), decided))
+        weight, offset = torch.from_numpy(kernel.T), torch.from_numpy(bias[0]) if bias else None
+        weight, offset = two_class(weight, offset) if len(weight) == 1 else (weight, offset)
+        table = collapse_table(*splits, weight=weight, bias=offset, **self.options)
         return collapse_values(table, prefix=self.prefix, names={"test": "val"})
+
+
+def _labels(y: np.ndarray, columns: int) -> np.ndarray:
+    """Labels (N,) as integers from the forms that Keras takes: one-hot rows, a column, whole numbers as floats."""
+    if y.ndim == 2 and y.shape[1] == columns > 1:
+        if not ((y == 0) | (y == 1)).all() or not (y.sum(1) == 1).all():
+            raise InputError("the labels are rows of shares, not one-hot, and so have no one class a sample")
+        return y.argmax(1)
+    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+    return y.astype(np.int64) if y.dtype.kind in "fb" and (y == np.floor(y)).all() else y

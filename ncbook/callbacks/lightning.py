@@ -6,10 +6,13 @@ try:
     from lightning.pytorch import Callback
     from lightning.pytorch.utilities import rank_zero_warn
 except ImportError:  # the older name of the same package
-    from pytorch_lightning import Callback
-    from pytorch_lightning.utilities import rank_zero_warn
+    try:
+        from pytorch_lightning import Callback
+        from pytorch_lightning.utilities import rank_zero_warn
+    except ModuleNotFoundError:
+        raise ImportError("ncbook.callbacks.lightning needs Lightning: pip install lightning") from None
 
-from ncbook.callbacks.plain import MEMORY, collapse_values, guarded
+from ncbook.callbacks.plain import MEMORY, check_options, collapse_values, guarded
 from ncbook.metrics.network import measure
 
 
@@ -19,15 +22,17 @@ class CollapseCallback(Callback):
 
     With ``train`` the nearest-mean metrics of the validation data use its class means. ``network`` is the attribute of the Lightning module
     that gives scores, by default the module itself. ``every_n_epochs`` counts epochs of training. Other ``options`` are those of `measure`
-    (``head``, ``layer``, ``batch``, ``scores``, …). Lightning's sanity check is left alone, and data that cannot be measured make a
-    warning: training is never stopped. Under DDP each process measures its shard.
+    (``head``, ``layer``, ``batch``, ``scores``, …). Lightning's sanity check is left alone, and what cannot be measured makes a
+    warning: training is never stopped. Of several validation loaders the first is measured. Under DDP each process measures its shard.
+    Raises `InputError` for unknown options.
     """
 
     def __init__(
         self, train: Iterable | None = None, *, network: str | None = None, every_n_epochs: int = 1, prefix: str = "collapse", **options
     ) -> None:
+        check_options(options, measure, every_n_epochs=every_n_epochs)
         self.train, self.network, self.every, self.prefix = train, network, every_n_epochs, prefix
-        self.options = {"memory": MEMORY, **options}
+        self.options, self.told = {"memory": MEMORY, **options}, False
 
     def on_validation_epoch_end(self, trainer, pl_module) -> None:
         if trainer.sanity_checking or trainer.current_epoch % self.every:
@@ -37,7 +42,11 @@ class CollapseCallback(Callback):
 
     def _measure(self, trainer, pl_module) -> dict[str, float]:
         loaders = trainer.val_dataloaders
-        val = next(iter(loaders.values())) if isinstance(loaders, dict) else loaders[0] if isinstance(loaders, (list, tuple)) else loaders
+        loaders = list(loaders.values()) if isinstance(loaders, dict) else loaders if isinstance(loaders, (list, tuple)) else [loaders]
+        if len(loaders) > 1 and not self.told:
+            self.told = True
+            rank_zero_warn(f"collapse is measured of the first of {len(loaders)} validation loaders alone")
+        val = loaders[0]
         data, names = ((val,), {"train": "val"}) if self.train is None else ((self.train, val), {"test": "val"})
         model = pl_module if self.network is None else getattr(pl_module, self.network)
         table = measure(model, *data, **{"distributed": trainer.world_size > 1, "device": pl_module.device, **self.options})

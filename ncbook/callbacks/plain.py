@@ -1,11 +1,12 @@
 """The table of `measure` as numbers under stable names, and a function that logs them."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterable
 
 import pandas as pd
 
-from ncbook.errors import InputError
+from ncbook.errors import InputError, unknown
 from ncbook.metrics.network import measure
 
 MEMORY = 256e6  # bytes of features that a callback holds beside training; beyond it reads the data twice
@@ -37,15 +38,29 @@ def log_collapse(
 
     Other arguments are those of `measure`. Raises `InputError` as that does.
     """
+    check_options(options, measure)
     values = collapse_values(measure(model, train, test, **{"memory": MEMORY, **options}), prefix=prefix)
     log(values)
     return values
 
 
+def check_options(options: dict, function: Callable, *, every_n_epochs: int = 1) -> None:
+    """Raise `InputError` for options that a function does not have, at once and not when training has reached an evaluation."""
+    own = ("weight", "bias")  # the network's
+    known = [name for name, one in inspect.signature(function).parameters.items() if one.kind is one.KEYWORD_ONLY and name not in own]
+    for name in options:
+        if name not in known:
+            raise unknown("option", name, known)
+    if every_n_epochs < 1:
+        raise InputError(f"every_n_epochs must be 1 or more, not {every_n_epochs}")
+
+
 def guarded(warn: Callable[[str], object], measured: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """What was measured, or where that cannot be done a warning and nothing: training goes on."""
+    """What was measured, or where that cannot be done, for whatever reason, a warning and nothing: training goes on."""
     try:
         return measured()
     except InputError as error:
         warn(f"collapse is not measured: {error}")
-        return {}
+    except Exception as error:  # noqa: BLE001  whatever it is, training is worth more
+        warn(f"collapse is not measured: {type(error).__name__}: {error}".partition("\n")[0])
+    return {}

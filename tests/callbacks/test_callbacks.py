@@ -2,6 +2,9 @@
 
 import math
 import os
+import subprocess
+import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -12,6 +15,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import ncbook.torchvision_compat  # noqa: F401
 from ncbook.callbacks import log_collapse
+from ncbook.callbacks.plain import guarded
+from ncbook.errors import InputError
 from ncbook.metrics import ClassMeans, Collapse, collapse_table, measure
 
 KEYS = {"nc1", "variance_ratio", "cdnv", "nc2_equinorm", "nc3_self_duality", "nc4_ncc_mismatch", "ncc_error", "error", "weak_nearest_mean"}
@@ -37,6 +42,28 @@ def test_a_plain_loop(digits):
     assert found == logged and {f"collapse/{split}/{key}" for split in ("train", "test") for key in KEYS} <= set(logged)
     wanted = measure(model, digits[0]).iloc[0]  # a data set in the place of a loader
     assert logged["collapse/train/nc1"] == pytest.approx(wanted["nc1"], rel=1e-6)
+
+
+def test_options_are_checked_at_once_and_nothing_stops_training(digits):
+    with pytest.raises(InputError, match="unknown option 'layerr'; did you mean 'layer'"):
+        log_collapse(print, network(), digits[0], layerr="2")
+    said = []
+    assert guarded(said.append, lambda: {"a": 1}) == {"a": 1}
+    for wrong in (InputError("so"), RuntimeError("mat1\nand mat2"), NotImplementedError(), KeyError("x")):
+
+        def fails(wrong=wrong):
+            raise wrong
+
+        assert guarded(said.append, fails) == {}
+    assert said[0] == "collapse is not measured: so" and said[1] == "collapse is not measured: RuntimeError: mat1" and len(said) == 4
+
+
+@pytest.mark.parametrize("name", ["lightning", "huggingface", "keras"])
+def test_a_missing_framework_is_named(name):
+    blocked = "; ".join(f"sys.modules[{one!r}] = None" for one in ("lightning", "pytorch_lightning", "transformers", "keras"))
+    program = f"import sys; {blocked}; import ncbook.callbacks.{name}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].startswith(f"ImportError: ncbook.callbacks.{name} needs ") and "pip install" in done.stderr
 
 
 @pytest.fixture
@@ -106,6 +133,43 @@ def test_lightning_in_bfloat16_and_without_enough_data(lightning, digits, tmp_pa
     assert math.isnan(trainer.callback_metrics["V"]) and "collapse/val/nc1" not in trainer.callback_metrics
 
 
+def test_lightning_with_several_loaders_and_without_a_forward(lightning, digits, tmp_path):
+    from ncbook.callbacks.lightning import CollapseCallback
+
+    pl, Classifier = lightning
+    for options, says in (({"layerr": 1}, "did you mean 'layer'"), ({"every_n_epochs": 0}, "1 or more")):
+        with pytest.raises(InputError, match=says):
+            CollapseCallback(**options)
+
+    class Several(Classifier):
+        def validation_step(self, batch, _, dataloader_idx=0):
+            pass
+
+    class NoForward(Several):
+        forward = pl.LightningModule.forward
+
+        def training_step(self, batch, _):
+            return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+
+    train, val = (DataLoader(split, 600) for split in digits)
+    for kind, network, loaders, says in (
+        (Several, None, [val, train], ["collapse is measured of the first of 2 validation loaders alone"]),
+        (NoForward, None, val, 2 * ["collapse is not measured: NotImplementedError"]),
+        (Several, "nett", val, 2 * ["collapse is not measured: AttributeError"]),
+    ):
+        model = kind(None)
+        trainer = pl.Trainer(
+            max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, default_root_dir=tmp_path,
+            enable_model_summary=False, callbacks=[CollapseCallback(network=network)],
+        )  # fmt: skip
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            trainer.fit(model, train, loaders)
+        told = [str(one.message) for one in caught if str(one.message).startswith("collapse is")]
+        assert len(told) == len(says) and all(map(str.startswith, told, says)), told
+        assert trainer.current_epoch == 2 and ("collapse/val/error" in trainer.callback_metrics) == (len(says) == 1)
+
+
 def test_hugging_face_trainer(digits, tmp_path):
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     pytest.importorskip("accelerate", reason="accelerate is not installed")
@@ -141,6 +205,18 @@ def test_hugging_face_trainer(digits, tmp_path):
     assert wanted["layer"][0] == "classifier"
     assert metrics["collapse/eval/nc1"] == pytest.approx(wanted["nc1"][1], rel=1e-4)
     assert any("collapse/eval/nc1" in entry for entry in trainer.state.log_history)
+    with pytest.raises(InputError, match="did you mean 'layer'"):
+        CollapseCallback(layerr=1)
+    arguments = transformers.TrainingArguments(
+        str(tmp_path), num_train_epochs=1, per_device_train_batch_size=600, per_device_eval_batch_size=600, report_to=[], use_cpu=True,
+        save_strategy="best", eval_strategy="epoch", metric_for_best_model="collapse/eval_b/nc1", greater_is_better=False,
+        disable_tqdm=True,
+    )  # fmt: skip
+    sets = {name: Images(split) for name, split in zip("ab", digits, strict=True)}
+    trainer = transformers.Trainer(model, arguments, train_dataset=Images(digits[0]), eval_dataset=sets, callbacks=[CollapseCallback()])
+    trainer.train()
+    metrics = trainer.evaluate()
+    assert metrics["collapse/eval_a/nc1"] != metrics["collapse/eval_b/nc1"] == pytest.approx(trainer.state.best_metric)
 
 
 def test_keras(digits):
@@ -157,6 +233,30 @@ def test_keras(digits):
     kernel, bias = (keras.ops.convert_to_numpy(part) for part in (hidden.kernel, hidden.bias))
     features = np.maximum(x @ kernel + bias, 0)
     assert history["collapse/train/nc1"][-1] == pytest.approx(collapse_table((features, y))["nc1"][0], rel=1e-4)
+
+
+def test_keras_binary_and_one_hot(digits):
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras", reason="keras is not installed")
+    from ncbook.callbacks.keras import CollapseCallback
+
+    for options, says in (({"kmean": 1}, "did you mean 'kmeans'"), ({"every_n_epochs": 0}, "1 or more")):
+        with pytest.raises(InputError, match=says):
+            CollapseCallback(None, None, **options)
+    x, y = (part.numpy() for part in digits[0].tensors)
+    two = y < 2
+    for end, data, labels, loss in (
+        ((1, "sigmoid"), x[two], y[two].astype(np.float32)[:, None], "binary_crossentropy"),
+        ((1, None), x[two], y[two], keras.losses.BinaryCrossentropy(from_logits=True)),
+        ((10, "softmax"), x, np.eye(10)[y], "categorical_crossentropy"),
+    ):
+        model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(*end)])
+        model.compile(keras.optimizers.SGD(0.0), loss)
+        found = model.fit(data, labels, epochs=1, verbose=0, callbacks=[CollapseCallback(data, labels)]).history
+        assert {f"collapse/train/{key}" for key in KEYS - ({"nc2_equinorm"} if end[0] == 1 else set())} <= set(found)
+        scores = model.predict(data, verbose=0)
+        wrong = (scores[:, 0] > (0.5 if end[1] else 0)) != y[two] if end[0] == 1 else scores.argmax(1) != y
+        assert found["collapse/train/error"][-1] == pytest.approx(wrong.mean())
 
 
 def test_timm(digits):
