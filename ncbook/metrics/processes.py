@@ -28,7 +28,7 @@ class Processes:
         error = None
         try:
             yield
-        except Exception as caught:
+        except Exception as caught:  # noqa: BLE001  it is raised again, when the others know
             error = caught
         if self.together:
             said = [None] * torch.distributed.get_world_size()

@@ -204,7 +204,9 @@ def told(outputs):
 
 SCORES = H[:, :3]
 OPTIONS = [
-    *((lambda n=n: told(np.resize(SCORES, (60, n))), f"have {n} columns for 3 classes") for n in (1, 2, 5)),  # of which the argmax was taken
+    *(
+        (lambda n=n: told(np.resize(SCORES, (60, n))), f"have {n} columns for 3 classes") for n in (1, 2, 5)
+    ),  # of which the argmax was taken
     (lambda: collapse_table((H, LABELS, SCORES), (H, LABELS, SCORES[:, :2])), "test: .* have 2 columns for 3 classes"),
     (lambda: collapse_table((H, LABELS, np.resize(SCORES, (60, 5))), weight=np.eye(3, 4)), "5 columns for 3 classes"),
     (lambda: collapse_table((H, LABELS % 2, SCORES[:, :1])), "a column a class"),
@@ -263,7 +265,12 @@ ANY_KIND = {
 @pytest.mark.parametrize("entry", ANY_KIND)
 def test_every_public_function_takes_what_the_others_take(entry, counted):
     wanted = float(ANY_KIND[entry](torch.tensor(H), torch.tensor(LABELS), torch.tensor(W)))
-    for kind in (lambda a: a, lambda a: a.tolist(), lambda a: pd.DataFrame(a) if a.ndim > 1 else pd.Series(a), lambda a: a[::-1].copy()[::-1]):
+    for kind in (
+        lambda a: a,
+        lambda a: a.tolist(),
+        lambda a: pd.DataFrame(a) if a.ndim > 1 else pd.Series(a),
+        lambda a: a[::-1].copy()[::-1],
+    ):
         assert float(ANY_KIND[entry](kind(H), kind(LABELS), kind(W))) == pytest.approx(wanted, rel=1e-12)
         counted("friendly inputs of metrics taken")
 
