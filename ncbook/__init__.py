@@ -1,6 +1,7 @@
 """Models, data, metrics and claims behind the book on neural collapse. The menu: each name is imported when first used."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import ncbook.renamed  # noqa: F401  old names of modules
 from ncbook.version import __version__ as __version__
@@ -16,6 +17,16 @@ _menu = {
     "train": "ncbook.training.loop",
     "sweep": "ncbook.runs.plan",
 }
+
+if TYPE_CHECKING:
+    from ncbook.data.datasets import load as load
+    from ncbook.metrics import ClassMeans as ClassMeans
+    from ncbook.metrics import Collapse as Collapse
+    from ncbook.metrics.network import measure as measure
+    from ncbook.metrics.table import collapse_table as collapse_table
+    from ncbook.models.networks import build_model as build_model
+    from ncbook.runs.plan import sweep as sweep
+    from ncbook.training.loop import train as train
 
 
 def __getattr__(name: str):

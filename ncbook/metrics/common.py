@@ -42,6 +42,8 @@ class CommonSize:
     """
 
     def __init__(self, n_per_class: int, num_classes: int) -> None:
+        if not hasattr(n_per_class, "__index__"):
+            raise InputError(f"the common size common_n must be a whole number, not {n_per_class!r}")
         if n_per_class < 2:
             raise InputError(f"a common size of {n_per_class} a class leaves no within-class variance; use at least 2")
         self.n, self.classes = n_per_class, num_classes

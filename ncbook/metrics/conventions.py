@@ -6,7 +6,7 @@ Each conversion is tested by running the published formula, written out anew, on
 
 from collections.abc import Callable, Mapping
 
-from ncbook.errors import unknown
+from ncbook.errors import InputError, unknown
 
 # tool -> its name for the quantity -> (what it is, from a row of `collapse_table` and the number of classes)
 CONVENTIONS: dict[str, dict[str, tuple[str, Callable[[Mapping, int], float]]]] = {
@@ -45,9 +45,14 @@ CONVENTIONS: dict[str, dict[str, tuple[str, Callable[[Mapping, int], float]]]] =
 def convert(row: Mapping, tool: str, *, num_classes: int) -> dict[str, float]:
     """The numbers that another tool would give for a row of `collapse_table`, under its names.
 
+    Raises `InputError` for a tool that is not known and a row that lacks a column.
+
     >>> convert({"nc1": 0.5, "nc3_self_duality": 0.25}, "papyan paper", num_classes=10)
     {'nc1': 0.5, 'nc3': 0.5}
     """
     if tool not in CONVENTIONS:
         raise unknown("tool", tool, CONVENTIONS)
-    return {name: float(value(row, num_classes)) for name, (_, value) in CONVENTIONS[tool].items()}
+    try:
+        return {name: float(value(row, num_classes)) for name, (_, value) in CONVENTIONS[tool].items()}
+    except KeyError as missing:
+        raise InputError(f"the row has no {missing}, which {tool!r} needs: give one of collapse_table or measure") from None

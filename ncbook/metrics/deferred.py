@@ -1,6 +1,7 @@
 """Classes that are imported when they are first used: `torchmetrics` takes longer to import than everything else here together."""
 
 from importlib import import_module
+from inspect import signature
 
 
 class Deferred:
@@ -29,7 +30,22 @@ class Deferred:
     def __subclasscheck__(self, cls) -> bool:
         return issubclass(cls, self._load())
 
+    def __or__(self, other):
+        return self._load() | other
+
+    def __ror__(self, other):
+        return other | self._load()
+
+    def __reduce__(self):
+        return Deferred, (self._module, self._name)
+
+    @property
+    def __signature__(self):
+        return signature(self._load())
+
     def __getattr__(self, name: str):
+        if name in ("_module", "_name"):  # of one that is being made: there is nothing to ask
+            raise AttributeError(name)
         return getattr(self._load(), name)
 
     def __repr__(self) -> str:

@@ -43,6 +43,8 @@ def layer_table(
     for name, batches in {"train": train, "test": test}.items():
         if batches is None:
             continue
+        if not callable(batches):
+            raise InputError(f"{name}: batches must be a function that gives a new pass at each call, not {type(batches).__name__}")
         moments = {}
         for x, y in batches():
             add_batch(moments, layers(x), y, num_classes)

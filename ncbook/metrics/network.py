@@ -182,7 +182,13 @@ def _measure_split(network: "_Network", name: str, data: Iterable, references, o
         seconds = processes.merge(seconds)
         for at, second in seconds.items():
             second.check(splits[at].moments, where=f"{name}, layer {at}: ")
-    return {at: (splits[at], seconds[at], more[at].result(processes)) for at in splits}
+    found = {}
+    for at in splits:
+        try:
+            found[at] = (splits[at], seconds[at], more[at].result(processes))
+        except InputError as error:
+            raise InputError(f"{name}, layer {at}: {error}") from None
+    return found
 
 
 def _first_pass(network: "_Network", data: Iterable, options: _Options) -> tuple[dict, _Held | None]:
@@ -245,7 +251,10 @@ class _Network:
         self.layers = layer_names(model, layer)
         self.classes = 0
         here = next((p.device for p in model.parameters()), torch.device("cpu"))
-        self.device = torch.device(device) if device is not None else here
+        try:
+            self.device = torch.device(device) if device is not None else here
+        except (RuntimeError, TypeError) as error:
+            raise InputError(f"device={device!r}: {error}".partition("\n")[0]) from None
         self.here = here
         self.head_name = module_name(model, head) if isinstance(head, nn.Module) else head if isinstance(head, str) else None
         self.head = None if head is None or self.head_name is not None else Head(head)

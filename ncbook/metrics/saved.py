@@ -1,6 +1,7 @@
 """Load saved features, mapped rather than read where possible, and checkpoints of networks."""
 
 import pickle
+import re
 import warnings
 import zipfile
 from pathlib import Path
@@ -96,8 +97,8 @@ def _torch_load(path: Path):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of pickles that are refused anyway
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except (pickle.UnpicklingError, RuntimeError, EOFError, IndexError, KeyError, UnicodeDecodeError) as error:
+        why = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).partition("\n")[0] or type(error).__name__
         raise InputError(f"{path} is not a file of tensors alone, and nothing else is unpickled here ({why})") from None
 
 

@@ -204,6 +204,10 @@ class Collapse(_Streamed):
         check_weighting(weighting)
         if not isinstance(moments, ClassMoments) or not isinstance(centres, ClassMoments | None):
             raise InputError("Collapse takes the moments of the first pass: ClassMeans.moments(), or ClassMoments.from_features(...)")
+        if centres is not None and centres.mean.shape != moments.mean.shape:
+            raise InputError(
+                f"the centres have the shape {tuple(centres.mean.shape)} (classes, features), but the moments {tuple(moments.mean.shape)}"
+            )
         self.weighting, self.centres = weighting, moments if centres is None else centres
         self._moments, self._projector = moments, None
         self._usable(moments)  # for its warning

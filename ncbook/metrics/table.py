@@ -104,12 +104,15 @@ def collapse_table(
         extras = {}
         if kmeans:
             extras["weak_kmeans"] = weak_kmeans(features, second.near, reference.moments, groups=second.nearest)
-        if vci:
-            extras["vci"] = vci_from(features, labels, split.moments, weighting=weighting) if full(split.moments) else NAN
         if common_n is not None:
             extras["common_n"] = common_n
-            if full(split.moments):
+        try:
+            if vci and full(split.moments):
+                extras["vci"] = vci_from(features, labels, split.moments, weighting=weighting)
+            if common_n is not None and full(split.moments):
                 extras |= at_common_size(features, labels, common_n, num_classes=len(split.moments.count))
+        except InputError as error:
+            raise InputError(f"{split.name}: {error}") from None
         rows.append(split_row(split, second, reference, weight=head, weighting=weighting) | extras)
     return as_table(rows, ["split", "n", *METRICS])
 

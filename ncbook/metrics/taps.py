@@ -66,7 +66,7 @@ def run(model: nn.Module, inputs, device: torch.device):
     kind = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
 
     def here(value):
-        if isinstance(value, (np.ndarray, np.generic)):
+        if isinstance(value, (np.ndarray, np.generic)) or hasattr(value, "to_numpy"):
             value = as_tensor(value, "inputs")
         if not isinstance(value, Tensor):
             return value
@@ -182,7 +182,9 @@ def layer_names(model: nn.Module, layer) -> list[str] | None:
     """The names that ``layer`` (a name, a module of the network, or several) means."""
     if layer is None:
         return None
-    layers = [layer] if isinstance(layer, (str, nn.Module)) else list(layer)
+    layers = list(layer) if isinstance(layer, (list, tuple)) else [layer]
+    if wrong := [one for one in layers if not isinstance(one, (str, nn.Module))]:
+        raise InputError(f"layer must be a name, a module of the network, or a list of them, not {wrong[0]!r}")
     if not layers:
         raise InputError("layer=[] names no layer; leave it out to measure what the classifier reads")
     return [module_name(model, one) if isinstance(one, nn.Module) else one for one in layers]

@@ -1,5 +1,8 @@
 """A light package: what an import brings in, and what the command line says where the book's packages are missing."""
 
+import copy
+import inspect
+import pickle
 import subprocess
 import sys
 
@@ -31,6 +34,17 @@ def test_a_metric_is_imported_when_it_is_first_used():
     metric = Mine(2, 1)
     assert isinstance(metric, (Metric, real)) and isinstance(metric, ClassMeans) and issubclass(Mine, ClassMeans)
     assert ClassMeans.__name__ == real.__name__ and not isinstance(metric, Collapse)
+
+
+def test_a_metric_that_is_not_imported_yet_stands_for_its_class_in_types_copies_and_signatures():
+    import ncbook.torchvision_compat  # noqa: F401
+    from ncbook import ClassMeans
+    from ncbook.metrics.streaming import ClassMeans as real
+
+    assert (ClassMeans | None) == (real | None) and (None | ClassMeans) == (real | None)
+    for same in (pickle.loads(pickle.dumps(ClassMeans)), copy.copy(ClassMeans), copy.deepcopy(ClassMeans)):
+        assert isinstance(same(2, 1), real)
+    assert inspect.signature(ClassMeans) == inspect.signature(real)
 
 
 def test_a_command_without_its_packages_says_so_in_one_sentence():

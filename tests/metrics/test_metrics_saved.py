@@ -78,6 +78,13 @@ def test_checkpoints_of_other_networks(tmp_path):
     torch.save(nn.Linear(4, 3), tmp_path / "whole.pt")
     with pytest.raises(InputError, match="nothing else is unpickled"):
         load_checkpoint(nn.Linear(4, 3), tmp_path / "whole.pt")
+    with pytest.raises(InputError) as caught:
+        load_checkpoint(nn.Linear(4, 3), tmp_path / "whole.pt")
+    assert str(caught.value).isprintable()
+    for garbage in (b"abc", b"", b"\x80\x02.", b"ab"):  # an IndexError
+        (tmp_path / "garbage.pt").write_bytes(garbage)
+        with pytest.raises(InputError, match="nothing else is unpickled"):
+            load_checkpoint(nn.Linear(4, 3), tmp_path / "garbage.pt")
     with pytest.raises(InputError, match="cannot be read"):
         load_checkpoint(nn.Linear(4, 3), tmp_path / "none.pt")
 
