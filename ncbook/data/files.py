@@ -21,6 +21,8 @@ from ncbook.data.presets import DataFile, DatasetSpec, spec
 from ncbook.errors import InputError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # those of torchvision's ImageFolder
+IMAGE_FORMATS = ("PNG", "JPEG", "PPM", "BMP", "TIFF", "WEBP", "GIF")  # whatever a file is called, what Pillow may take it for
+DEEPEST = 50  # folders in folders
 
 
 def data_root(root: str | os.PathLike | None = None) -> Path:
@@ -165,6 +167,8 @@ def _classes(split: Path, left_out: dict[str, list[Path]]) -> dict[str, list[Pat
 def _below(place: Path, left_out: dict[str, list[Path]], above: tuple[Path, ...]) -> list[Path]:
     """The images in a folder and in those in it, sorted by their paths; `above` are the folders around it, as they really are."""
     images, here = [], place.resolve()
+    if len(above) > DEEPEST:
+        raise InputError(f"{place}: folders lie more than {DEEPEST} deep in one another")
     for path in sorted(place.iterdir()):
         if path.name.startswith("."):
             why = "hidden"

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ncbook import settings
-from ncbook.data.files import folder, locate, read
+from ncbook.data.files import IMAGE_FORMATS, folder, locate, read
 from ncbook.data.presets import DatasetSpec, spec
 from ncbook.errors import InputError
 
@@ -162,12 +162,13 @@ def _folder(dataset: DatasetSpec, root: str | os.PathLike | None) -> Source:
 def _decode(file: Path):
     """A Pillow image of mode L or RGB, as a viewer shows it: turned as its camera says, what is transparent on white.
 
-    An `InputError` names a file that cannot be decoded or has more than 8 bits a channel.
+    An `InputError` names a file that cannot be decoded or has more than 8 bits a channel. Of all that Pillow knows, only formats of pixels
+    are read: others are programs (PostScript) or start one.
     """
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=IMAGE_FORMATS) as image:
             image.load()
             mode = image.mode
             if mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"):
