@@ -20,3 +20,13 @@ def unknown(kind: str, name: object, known) -> InputError:
     close = get_close_matches(str(name), known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else "."
     return InputError(f"unknown {kind} {name!r}{hint} Known: {', '.join(known)}")
+
+
+def shown(value: object) -> str:
+    """A value for a message, in part where it is long.
+
+    >>> shown(0.5)
+    '0.5'
+    """
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:50]}… ({len(text):,} letters)"

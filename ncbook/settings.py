@@ -139,6 +139,9 @@ def gpus() -> list[str]:
     return [str(number) for number in range(torch.cuda.device_count())]
 
 
+MOST_JOBS = 1024  # processes at a time, each of which imports torch
+
+
 def jobs(choice: int | None = None, *, on: str | None = None) -> int:
     """How many runs at a time `on` a device: the choice, else ``JOBS``, else one a core, or one a GPU. No result depends on it."""
     given = choice if choice is not None else current().jobs
@@ -150,8 +153,8 @@ def jobs(choice: int | None = None, *, on: str | None = None) -> int:
         count = int(given)
     except ValueError:
         count = 0
-    if count < 1:
-        raise InputError(f"JOBS={given!r}: use a whole number of at least 1.")
+    if not 1 <= count <= MOST_JOBS:
+        raise InputError(f"JOBS={given!r}: use a whole number from 1 to {MOST_JOBS}.")
     return count
 
 

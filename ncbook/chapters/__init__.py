@@ -11,6 +11,7 @@
   main grid, for one GPU; ``paper-full``, more data sets and settings and all training images, for days on one GPU.
 """
 
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from functools import lru_cache
@@ -26,6 +27,7 @@ from ncbook import paths
 from ncbook.claims.entries import LOADER, read
 from ncbook.errors import InputError
 
+PROFILE = re.compile("[a-z][a-z0-9-]*")
 DEEPEST = 1000  # lists in lists in a file
 SHORT = "short"  # runs for verification, not a profile of the book
 
@@ -90,6 +92,8 @@ def _profiles(path: Path) -> dict[str, dict]:
     given = read_yaml(path) or {}
     if not isinstance(given, dict) or not all(isinstance(k, str) and isinstance(v, dict | None) for k, v in given.items()):
         raise InputError(f"{path} must hold, for each profile, its parameters as `name: value`.")
+    if wrong := [name for name in given if not PROFILE.fullmatch(name)]:  # it becomes a folder's name
+        raise InputError(f"{path}: a profile is called by small letters, digits and hyphens, not {wrong[0]!r}.")
     return given
 
 
@@ -104,6 +108,8 @@ def _load(path: Path) -> object:
 
 def _read(path: Path, reader: Callable):
     """What a reader makes of a file; an `InputError` for whatever is no YAML: a folder, letters that are not UTF-8, endless brackets."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for, a device never ends
+        raise InputError(f"{path} is not readable YAML: it is no ordinary file")
     try:
         return deepcopy(_parsed(path, reader, path.read_text(encoding="utf-8")))
     except InputError:

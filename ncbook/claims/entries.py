@@ -26,6 +26,7 @@ never by hand. Its fields:
 - ``figure``: the figure to look at
 """
 
+from math import isfinite
 from pathlib import Path
 
 import yaml
@@ -43,4 +44,8 @@ def read(path: Path) -> list[dict]:
         raise InputError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(f"{path} must be a list of claims, each a list of `field: value`.")
+    for entry in entries:
+        for name in ("threshold", "margin", "effect"):
+            if isinstance(value := entry.get(name), float) and not isfinite(value):  # YAML's .nan and .inf, and 1e400
+                raise InputError(f"{path}: claim {entry.get('id')}: {name} must be a finite number, not {value}.")
     return entries

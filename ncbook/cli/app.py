@@ -320,12 +320,15 @@ def _alone():
 
     @contextmanager
     def waiting():
-        lock = FileLock(writable(runs()) / ".lock")
+        place = writable(runs()) / ".lock"
+        lock = FileLock(place)
         try:
             lock.acquire(timeout=0)
         except Timeout:
             Console(stderr=True).print("another ncbook is at work in this checkout; waiting for it to finish")
             lock.acquire()
+        except OSError as error:
+            raise InputError(f"{place} cannot be locked ({error.strerror or error}); remove it, or let this user write it") from None
         try:
             for profile in results().glob("*/"):
                 durable.recover(profile)

@@ -134,20 +134,20 @@ def _allowed(gap: np.ndarray, apart: list[np.ndarray], values: pd.Series, places
     for begin, end in pairwise([*np.unique(places.groupby("alike")["group"].min()), len(largest)]):
         largest[begin:end] = np.maximum.accumulate(largest[begin:end])  # what has once gone apart may stay so
     allowed = FACTOR * largest[group] + floor
-    if (nowhere := ~np.isfinite(apart).all(axis=0)).any():  # a number against none, where instruction sets have it too
-        allowed[np.isin(group, group[nowhere])] = np.inf
+    of_none = ~np.isfinite(gap)  # a number against none, such as the beginning of a phase, which a network reaches or not
+    if (nowhere := ~np.isfinite(apart).all(axis=0)).any():  # instruction sets have it here too
+        allowed[of_none & np.isin(group, group[nowhere])] = np.inf
     most, counted = max(FACTOR * measured.max(), chaos) + floor, _counted(values)
-    if chaos and values.isna().any():
-        most = np.inf  # such as the beginning of a phase, which a network reaches or not
+    most = np.where(of_none & bool(chaos and values.isna().any()), np.inf, most)  # of each cell: two numbers are compared as ever
     for time, rows in places.groupby("time").indices.items():
         over = rows[gap[rows] > allowed[rows]]
         if not len(over):
             continue
         runs_over, runs = places["run"].to_numpy()[over], places["run"].to_numpy()[rows]
         if counted and len(over) <= max(1, FLIPS * len(rows)):
-            allowed[over] = np.minimum(gap[over], max(most, 2 * _quantum(values)))
+            allowed[over] = np.minimum(gap[over], np.maximum(most[over], 2 * _quantum(values)))
         elif time > 0 and chaos and len(np.unique(runs_over)) <= max(1, POPS * len(np.unique(runs))):
-            allowed[over] = np.minimum(gap[over], most)
+            allowed[over] = np.minimum(gap[over], most[over])
     return allowed
 
 

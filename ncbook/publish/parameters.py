@@ -3,7 +3,7 @@
 import ast
 
 from ncbook import chapters
-from ncbook.errors import InputError, unknown
+from ncbook.errors import InputError, shown, unknown
 from ncbook.publish.notebooks import defaults
 
 MOST = 10**12  # a whole number that is larger counts nothing that a computer has
@@ -46,16 +46,11 @@ def _typed(name: str, value, default):
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind:
-        raise InputError(f"parameter {name} must be {KINDS[kind]}, like {default!r}, not {_shown(value)}.")
+        raise InputError(f"parameter {name} must be {KINDS[kind]}, like {default!r}, not {shown(value)}.")
     least = 1 if kind is int and default >= 1 else 0  # rates, sizes, counts: no chapter has a parameter that may be negative
     if kind in (int, float) and not least <= value < float("inf"):
-        raise InputError(f"parameter {name} must be {KINDS[kind]} of at least {least}, like {default!r}, not {_shown(value)}.")
+        raise InputError(f"parameter {name} must be {KINDS[kind]} of at least {least}, like {default!r}, not {shown(value)}.")
     return value
-
-
-def _shown(value) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:50]}… ({len(text):,} letters)"
 
 
 def parse(text: str):

@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from ncbook import chapters, durable, paths
-from ncbook.errors import InputError
+from ncbook.errors import InputError, shown
 from ncbook.publish import commits, sealed
 from ncbook.publish.parameters import parameters as parameters_of
 from ncbook.publish.verdicts import code, deciding, judged, plain
@@ -35,6 +35,8 @@ FORM = {
     "chapter": str, "profile": str, "parameters": dict, "recorded": str, "commit": str, "dirty": bool, "tables": dict, "files": dict,
     "claims": list, "verdicts": list, "judged_by": dict, "short": dict,
 }  # fmt: skip
+OF_EACH = {"claims": {"id": str}, "verdicts": {"id": str, "verdict": str, "parts": list}}
+OF_TABLE = {"experiment": str, "runs": int, "rows": int}
 OLDER = ("claims", "verdicts", "judged_by", "short")  # which a record of an older kind may lack
 GPU = ["gpu", "gpu_peak_memory_mb", "gpu_float32"]
 TOOK = ["device", "seconds", "peak_memory_mb", *VERSIONS, "machine", "cpu", "cpu_capability", "instruction_set", *GPU, "finished"]
@@ -192,6 +194,8 @@ def _read(here: Path, _: tuple) -> Record:
     try:
         provenance, whole = sealed.opened((here / "provenance.json").read_text(encoding="utf-8"))
         edited = [] if whole else ["provenance.json"]
+        if set(provenance["files"]) != {f"{name}.csv.gz" for name in (*provenance["tables"], "runs")}:
+            raise ValueError("its files are not those of its tables")
         content = {}
         for name, checksum in provenance["files"].items():
             with gzip.open(here / name) as file:
@@ -213,14 +217,19 @@ def _check_form(record: Record) -> None:
         raise ValueError(f"it holds no {' and no '.join(wrong)}")
     if (known["profile"], known["chapter"]) != record.folder.parts[-2:]:
         raise ValueError(f"it is of {known['chapter']} under {known['profile']}")
-    of_each = {"claims": {"id"}, "verdicts": {"id", "verdict", "parts"}}
-    if not all(fields <= row.keys() for name, fields in of_each.items() for row in known.get(name, [])):
+    for name, row in ((name, row) for name, fields in OF_EACH.items() for row in known.get(name, [])):
+        if not all(isinstance(row.get(field), kind) for field, kind in OF_EACH[name].items()):
+            raise ValueError("a claim or a verdict in it is none")
+    if not all(isinstance(part, dict) for verdict in known.get("verdicts", []) for part in verdict["parts"]):
         raise ValueError("a claim or a verdict in it is none")
+    if not all(isinstance(table.get(name), kind) for table in known["tables"].values() for name, kind in OF_TABLE.items()):
+        raise ValueError("a table in it is none")
     if set(known["tables"]) != set(record.runs["table"]):
         raise ValueError("its tables are not those of its runs")
     if record.runs.duplicated(["table", "parameters"]).any():
         raise ValueError("it holds a run twice")
-    if not all(pd.api.types.is_numeric_dtype(record.runs[name]) for name in ("seconds", "peak_memory_mb")):
+    took = [record.runs[name] for name in ("seconds", "peak_memory_mb")]
+    if not all(pd.api.types.is_numeric_dtype(column) and ((column >= 0) & (column < float("inf"))).all() for column in took):
         raise ValueError("what its runs took is no number")
     if lacking := {"key", "device", "finished"} - set(record.runs):
         raise ValueError(f"its runs have no {' and no '.join(sorted(lacking))}")
@@ -263,10 +272,7 @@ def write(chapter: str, profile: str, parameters: dict) -> Path:
         "ncbook": __version__,
         "system": platform.system(),
         "data": _fingerprints(of_table),
-        "machines": sorted({_machine(row) for row in took.to_dict("records")}),
-        "core_seconds": round(float(took["seconds"].sum()), 1),
-        "longest_run_seconds": round(float(took["seconds"].max()), 1),
-        "peak_memory_mb": int(took["peak_memory_mb"].max()),
+        **_totals(took),
         "tables": tables,
         "claims": deciding(chapter),
         "verdicts": plain(judged(chapter, read_back, profile)) if profile != chapters.SHORT else [],
@@ -275,6 +281,32 @@ def write(chapter: str, profile: str, parameters: dict) -> Path:
         "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()},
     }
     return _put(paths.record(profile, chapter), texts, provenance)
+
+
+def _totals(took: pd.DataFrame) -> dict:
+    """What all runs of a record took together, and the machines that they ran on."""
+    return {
+        "machines": sorted({_machine(row) for row in took.to_dict("records")}),
+        "core_seconds": round(float(took["seconds"].sum()), 1),
+        "longest_run_seconds": round(float(took["seconds"].max()), 1),
+        "peak_memory_mb": int(took["peak_memory_mb"].max()),
+    }
+
+
+def contradictions(record: Record, planned: dict[str, list[Run]], parameters: dict) -> list[str]:
+    """In words, what a record says of itself that its tables, its runs or the profile's `parameters` do not: for verification.
+
+    A parameter that the chapter did not have yet is no contradiction, where the runs are those of the plan.
+    """
+    was = record.provenance
+    now = {f"parameter {name}": value for name, value in canonical(parameters).items() if name in was["parameters"]}
+    said = {f"parameter {name}": value for name, value in was["parameters"].items()}
+    now |= {"data": _fingerprints(planned), **_totals(record.runs)}
+    said |= {name: was.get(name) for name in ("data", *_totals(record.runs))}
+    for name, table in record.tables.items():
+        now |= {f"{name}: rows": len(table), f"{name}: runs": int((record.runs["table"] == name).sum())}
+        said |= {f"{name}: {count}": was["tables"][name][count] for count in ("rows", "runs")}
+    return [f"{name} recorded {shown(said[name])}, in fact {shown(now.get(name))}" for name in said if said[name] != now.get(name)]
 
 
 def _short(chapter: str) -> dict[str, str]:

@@ -27,7 +27,7 @@ from ncbook.publish import records, sealed, trust
 from ncbook.publish.compare import Difference, exactly, in_words, within
 from ncbook.publish.execute import Chapter
 from ncbook.publish.parameters import parameters
-from ncbook.publish.verdicts import changed_claims, difference, judged, plain
+from ncbook.publish.verdicts import changed_claims, deciding, difference, judged, plain
 from ncbook.runs.digest import canonical
 from ncbook.runs.plan import Table, finished
 from ncbook.runs.pool import finish
@@ -44,7 +44,9 @@ class Compared:
     chapter: str
     profile: str
     table: str
-    by: str  # exact, rounding or spread; run where one failed, record where there is none, checksum where a file was edited, claims
+    # exact, rounding or spread; run where one failed, record where there is none, checksum where a file was edited, provenance where it
+    # says what is not so, claims
+    by: str
     cells: int
     largest: str = ""  # the largest difference that was seen, in words
     misses: list[str] = field(default_factory=list)
@@ -85,10 +87,10 @@ def _compared(requested: list[Chapter], *, jobs: int | None, reuse: bool) -> lis
     if not requested:
         return []
     on_record = {chapter.name: records.read_as_it_is(chapter.profile, chapter.name) for chapter in requested}
-    tables = {
+    plans = {
         c.name: records.planned_short(c.name) if c.profile == chapters.SHORT else records.planned(c.name, c.parameters) for c in requested
     }
-    planned = {(name, table): runs for name, of_chapter in tables.items() for table, runs in of_chapter.items()}
+    planned = {(name, table): runs for name, of_chapter in plans.items() for table, runs in of_chapter.items()}
     lacking = {run.key for run in missing([run for runs in planned.values() for run in runs])} if reuse else set()
     place = None if reuse else f"verify-{requested[0].profile}"
     fresh, failed = _trained(planned, settings.instruction_set(), place, jobs=jobs)
@@ -125,6 +127,11 @@ def _compared(requested: list[Chapter], *, jobs: int | None, reuse: bool) -> lis
         for name, record in on_record.items()
         for file in record.edited
     ]
+    edits += [
+        Compared(c.name, profile, "provenance.json", "provenance", 0, misses=wrong)
+        for c in requested
+        if (wrong := records.contradictions(on_record[c.name], plans[c.name], c.parameters))
+    ]
     judged = [_verdicts(record, profile) for record in on_record.values() if profile != chapters.SHORT]
     return [*results.values(), *judged, *edits]
 
@@ -139,12 +146,19 @@ def _verdicts(record: records.Record, profile: str) -> Compared:
     changed = changed_claims(record.provenance)
     was = {verdict["id"]: verdict for verdict in record.provenance.get("verdicts", [])}
     misses = [f"{claim}: {what}" for claim, what in changed.items()]
+    if deciding(name) and not record.provenance.get("claims"):
+        misses.append("the record holds no claims: it is of an older kind; `make record` makes one that does")
     try:
         now = {verdict["id"]: verdict for verdict in plain(judged(name, record.tables, profile))}
     except Exception as error:  # noqa: BLE001 - whatever an edited table makes of a quantity
         return Compared(
             name, profile, "verdicts", "claims", 0, misses=[*misses, f"its tables cannot be judged ({type(error).__name__}: {error})"]
         )
+    listed = [[row["id"] for row in record.provenance.get(kind, [])] for kind in ("claims", "verdicts")]
+    for claim in sorted({id for ids in listed for id in ids if ids.count(id) > 1}):
+        misses.append(f"{claim}: the record holds it more than once")
+    for claim in sorted((was.keys() ^ now.keys()) - changed.keys() if was else ()):
+        misses.append(f"{claim}: {'recorded a verdict, and none is judged' if claim in was else 'the record holds no verdict on it'}")
     for claim in was.keys() & now.keys() - changed.keys():
         if change := difference(was[claim], now[claim]):
             misses.append(f"{claim}: {change}")

@@ -125,6 +125,8 @@ def test_a_wrong_entry_is_one_sentence(tmp_path, monkeypatch, change, message):
     ("content", "message"),
     [
         ([ENTRY, ENTRY], "claims.yml: claim one: the id is used twice"),
+        ([{**ENTRY, "threshold": float("nan")}], "claim one: threshold must be a finite number, not nan"),
+        ([{**ENTRY, "effect": float("inf")}], "claim one: effect must be a finite number, not inf"),
         ([{**ENTRY, "chapter": "another"}], "claims.yml: claim one is of the chapter 'another'; it lies in the folder of another"),
         ("- id: [\n", "claims.yml is not readable YAML"),
         ("", "must be a list of claims"),

@@ -175,6 +175,19 @@ def empty_file(folder):
     return "train/dog/2.png is not an image that can be read"
 
 
+def program(folder):
+    (folder / "train/dog/2.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 4\n(made) (w) file\n")
+    return "train/dog/2.png is not an image that can be read .cannot identify"
+
+
+def well(folder):
+    place = folder / "train/dog"
+    for _ in range(60):
+        place /= "a"
+    place.mkdir(parents=True)
+    return "train/dog/a/a.*: folders lie more than 50 deep in one another"
+
+
 def size(folder):
     write(folder / "test/dog/0.png", 1, size=(6, 5))
     return "test/dog/0.png is 6 x 5 pixels, .*train/cat/0.png 6 x 4: all images must have one size"
@@ -207,7 +220,7 @@ def no_test(folder):
     return "cannot read .*pets/test .*PATH/train/<class>/ and PATH/test/<class>/"
 
 
-@pytest.mark.parametrize("damage", [truncate, text, empty_file, size, deep, empty_class, other_classes, one_class, no_test])
+@pytest.mark.parametrize("damage", [truncate, text, program, well, empty_file, size, deep, empty_class, other_classes, one_class, no_test])
 def test_what_is_wrong_is_named(folder, damage):
     message = damage(folder)
     with pytest.raises(InputError, match=message):

@@ -1,5 +1,6 @@
 """Hostile input, one table an entry point: each ends in one clear sentence and an exit code that is not 0, and nothing is touched."""
 
+import os
 import gzip
 import json
 import math
@@ -145,7 +146,7 @@ ARGUMENTS = [
     (("run", CHAPTER, "--seeds", "0"), "parameter seeds must be a whole number of at least 1"),
     (("run", "--seeds", "100000", "--dry-run"), "the grid has 600,000 runs, and 10,000 are the most"),
     (("run", "--device", "tpu"), "DEVICE='tpu': use cpu, cuda or auto."),
-    (("run", "--jobs", "0"), "use a whole number of at least 1."),
+    (("run", "--jobs", "0"), "use a whole number from 1 to 1024."),
     (("run", "--from", "record"), "there is no record of train_test_collapse under the profile quick"),
     (("run", "--from", "records"), "FROM='records': the only other source is FROM=record."),
     (("run", "--from", "record", "-p", "epochs=9"), "a record holds the profile's own parameters"),
@@ -176,7 +177,8 @@ ENVIRONMENT = [
     ("DEVICE", "cuda", "DEVICE=cuda, but this PyTorch sees no CUDA device"),
     ("PROFILE", "huge", "unknown profile 'huge'"),
     ("PROFILE", "../laptop", "unknown profile '../laptop'"),
-    ("JOBS", "-1", "JOBS=-1: use a whole number of at least 1."),
+    ("JOBS", "-1", "JOBS=-1: use a whole number from 1 to 1024."),
+    ("JOBS", "100000", "JOBS=100000: use a whole number from 1 to 1024."),
     ("FROM", "cache", "FROM='cache': the only other source is FROM=record."),
     ("NCBOOK_ROOT", "/nowhere", "NCBOOK_ROOT is '/nowhere', which is not a folder"),
     ("NCBOOK_ROOT", __file__, "which is not a folder"),
@@ -372,6 +374,7 @@ PROFILES = {
     "a list": ("- 1", "must hold, for each profile, its parameters"),
     "a text": ("fast", "must hold, for each profile, its parameters"),
     "a number for a profile": ("laptop: 3", "must hold, for each profile, its parameters"),
+    "a path as the name of a profile": ("../../laptop: {}", "a profile is called by small letters, digits and hyphens, not '../../laptop'"),
     "a number as the name of a profile": ("3: {}", "must hold, for each profile, its parameters"),
     "an unknown parameter": ("laptop: {epoch: 3}", "unknown parameter of train_test_collapse 'epoch'"),
     "another type": ("laptop: {epochs: 3.5}", "parameter epochs must be a whole number"),
@@ -415,6 +418,21 @@ def test_files_that_are_folders_or_no_text(checkout, typed, name, kind):
     else:
         (checkout.root / place).write_bytes(content)
     one_sentence(*typed("run", CHAPTER, "--profile", "laptop"), message)
+    refused["files"] += 1
+
+
+@pytest.mark.parametrize("name", ["profiles.yml", "claims.yml", "_toc.yml"])
+def test_files_that_never_end(checkout, typed, name):
+    place, message = FILES[name]
+    (checkout.root / place).unlink()
+    os.mkfifo(checkout.root / place)
+    one_sentence(*typed("run", CHAPTER, "--profile", "laptop"), message + "it is no ordinary file")
+    refused["files"] += 1
+
+
+def test_a_lock_that_is_none(checkout, typed):
+    (checkout.root / "data" / "runs" / ".lock").mkdir(parents=True)
+    one_sentence(*typed("run", CHAPTER, "--profile", "laptop"), "/data/runs/.lock cannot be locked (Is a directory); remove it")
     refused["files"] += 1
 
 

@@ -70,7 +70,9 @@ class Shot:
         """What no command should leave in the folder of temporary files, the build and the cache of runs."""
         patterns = ("temporary/*", "book/_build/*/.*-ncb*", "book/_build/html.*", "book/_build/verification/*", "data/runs/*/.*",
                     "data/results/*/.*", "data/datasets/.fetch-*/")  # fmt: skip
-        return [str(path) for pattern in patterns for path in self.checkout.root.glob(pattern)]
+        found = (path for pattern in patterns for path in self.checkout.root.glob(pattern))
+        # PyTorch makes a folder for its compiler there, one a user, with the first optimiser
+        return [str(path) for path in found if not path.name.startswith("torchinductor_")]
 
     def shoot(self, arguments: list[str], number: signal.Signals, longest: float) -> int:
         """One round; the exit code of the command, which may have been over before."""

@@ -102,16 +102,24 @@ def forged(change: Callable[[dict], dict]) -> None:
 
 
 RESEALED = {
-    "no tables": (lambda known: {**known, "tables": {}}, "its tables are not those of its runs"),
+    "no tables": (lambda known: {**known, "tables": {}}, "its files are not those of its tables"),
     "a table more": (
         lambda known: {**known, "tables": {**known["tables"], "x": {"experiment": ""}}},
-        "KeyError: .x.csv.gz",
+        "its files are not those of its tables",
     ),
     "another chapter": (lambda known: {**known, "chapter": "transfer_degradation"}, "it is of transfer_degradation under quick"),
     "another profile": (lambda known: {**known, "profile": "laptop"}, "it is of train_test_collapse under laptop"),
     "a commit that is a number": (lambda known: {**known, "commit": 3}, "it holds no commit"),
     "no parameters": (lambda known: {k: v for k, v in known.items() if k != "parameters"}, "it holds no parameters"),
     "claims without names": (lambda known: {**known, "claims": [{}]}, "a claim or a verdict in it is none"),
+    "a file elsewhere": (lambda known: {**known, "files": {**known["files"], "../x.csv.gz": ""}}, "its files are not those of its tables"),
+    "a table that is nothing": (lambda known: {**known, "tables": dict.fromkeys(known["tables"])}, "AttributeError"),
+    "a table of no experiment": (lambda known: {**known, "tables": {n: {} for n in known["tables"]}}, "a table in it is none"),
+    "a claim with a list for a name": (lambda known: {**known, "claims": [{"id": []}]}, "a claim or a verdict in it is none"),
+    "a verdict of parts that are none": (
+        lambda known: {**known, "verdicts": [{**known["verdicts"][0], "parts": ["x"]}]},
+        "a claim or a verdict in it is none",
+    ),
     "verdicts of text": (lambda known: {**known, "verdicts": ["supported"]}, "AttributeError"),
 }
 
@@ -130,6 +138,9 @@ def test_a_provenance_that_nobody_recorded_is_one_sentence_though_its_checksum_h
     [
         (lambda runs: pd.concat([runs, runs.tail(1)]), "it holds a run twice"),
         (lambda runs: runs.assign(seconds="long"), "what its runs took is no number"),
+        (lambda runs: runs.assign(seconds=-runs["seconds"]), "what its runs took is no number"),
+        (lambda runs: runs.assign(seconds=[float("nan"), *runs["seconds"][1:]]), "what its runs took is no number"),
+        (lambda runs: runs.assign(peak_memory_mb=float("inf")), "what its runs took is no number"),
         (lambda runs: runs.drop(columns="device"), "its runs have no device"),
         (lambda runs: runs.drop(columns="key"), "its runs have no key"),
         (lambda runs: runs.drop(columns="table"), "KeyError"),
@@ -405,6 +416,17 @@ FORGED = {
     "high recorded": lambda known: known["verdicts"][0]["parts"][0].update(high=9e9),
     "settings recorded": lambda known: known["verdicts"][0]["parts"].pop(),
     "the record holds no verdicts": lambda known: known.update(verdicts=[]),
+    "the record holds no verdict on it": lambda known: known["verdicts"].pop(0),
+    "recorded a verdict, and none is judged": lambda known: known["verdicts"].append({"id": "x", "verdict": "supported", "parts": []}),
+    "holds it more than once": lambda known: known["verdicts"].insert(0, {**known["verdicts"][0], "verdict": "supported"}),
+    "train-collapse: the record holds it more than once": lambda known: known["claims"].insert(0, {**known["claims"][0], "threshold": 99}),
+    "the record holds no claims": lambda known: known.update(claims=[]),
+    "parameter epochs recorded 1, in fact": lambda known: known["parameters"].update(epochs=1),
+    "parameter zeal recorded 1, in fact None": lambda known: known["parameters"].update(zeal=1),
+    "data recorded {'digits': '0'}, in fact": lambda known: known.update(data={"digits": "0"}),
+    "core_seconds recorded 0.1, in fact": lambda known: known.update(core_seconds=0.1),
+    "machines recorded ['a GPU'], in fact": lambda known: known.update(machines=["a GPU"]),
+    "collapse: rows recorded -1, in fact": lambda known: known["tables"]["collapse"].update(rows=-1),
 }
 
 
