@@ -1,9 +1,9 @@
 """Hostile input, one table an entry point: each ends in one clear sentence and an exit code that is not 0, and nothing is touched."""
 
-import os
 import gzip
 import json
 import math
+import os
 import re
 import sys
 from collections import Counter
