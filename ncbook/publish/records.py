@@ -217,8 +217,8 @@ def _check_form(record: Record) -> None:
         raise ValueError(f"it holds no {' and no '.join(wrong)}")
     if (known["profile"], known["chapter"]) != record.folder.parts[-2:]:
         raise ValueError(f"it is of {known['chapter']} under {known['profile']}")
-    for name, row in ((name, row) for name, fields in OF_EACH.items() for row in known.get(name, [])):
-        if not all(isinstance(row.get(field), kind) for field, kind in OF_EACH[name].items()):
+    for name, fields in OF_EACH.items():
+        if not all(isinstance(row.get(field), kind) for row in known.get(name, []) for field, kind in fields.items()):
             raise ValueError("a claim or a verdict in it is none")
     if not all(isinstance(part, dict) for verdict in known.get("verdicts", []) for part in verdict["parts"]):
         raise ValueError("a claim or a verdict in it is none")
