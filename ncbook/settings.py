@@ -139,6 +139,7 @@ def gpus() -> list[str]:
     return [str(number) for number in range(torch.cuda.device_count())]
 
 
+OPEN_FILES = 256  # of a build: pipes to its workers, sockets of its kernels, fonts
 MOST_JOBS = 1024  # processes at a time, each of which imports torch
 
 
@@ -210,6 +211,20 @@ def places(root: Path) -> dict[str, str]:
     """The environment in which a worker elsewhere finds the checkout and the data sets, if it has the same file system."""
     data = current().data
     return {"NCBOOK_ROOT": str(root)} | ({"NCBOOK_DATA": str(data.resolve())} if data else {})
+
+
+def check_open_files() -> None:
+    """An `InputError` where the system allows this process too few open files; what it allows when asked is taken."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows counts otherwise
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = soft >= OPEN_FILES or soft == resource.RLIM_INFINITY
+    if not enough and (hard >= OPEN_FILES or hard == resource.RLIM_INFINITY):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))
+    elif not enough:
+        raise InputError(f"this shell allows {hard} open files, and a build needs {OPEN_FILES}: start another one, or raise its limit.")
 
 
 def path_of_this_python() -> dict[str, str]:

@@ -29,6 +29,21 @@ def test_the_set_is_the_same_wherever_it_is_there(monkeypatch):
         assert settings.instruction_set() == chosen
 
 
+def test_too_few_open_files_are_raised_or_named(monkeypatch):
+    import resource
+
+    limits = []
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, values: limits.append(values))
+    for soft, hard, raised in ((1024, 4096, []), (64, 4096, [(256, 4096)]), (64, resource.RLIM_INFINITY, [(256, resource.RLIM_INFINITY)])):
+        monkeypatch.setattr(resource, "getrlimit", lambda kind, found=(soft, hard): found)
+        limits.clear()
+        settings.check_open_files()
+        assert limits == raised
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (64, 64))
+    with pytest.raises(InputError, match="this shell allows 64 open files, and a build needs 256"):
+        settings.check_open_files()
+
+
 def test_what_the_machine_lacks_is_refused(monkeypatch):
     monkeypatch.setattr(settings, "instruction_sets", lambda: ["generic", "avx2"])
     with pytest.raises(InputError, match="'avx512': this machine offers generic, avx2"):

@@ -300,6 +300,7 @@ def _settings(device: str, jobs: int | None, executor: str | None = None) -> Non
     from ncbook import paths, settings
 
     paths.checkout()  # before a lock is left in a folder that is none
+    settings.check_open_files()
     if executor is not None:
         from ncbook.runs import executors
 

@@ -35,6 +35,7 @@ CELL = 3600  # seconds after which a cell counts as hanging, where all that it s
 TRAINING_CELL = 48 * 3600  # where the notebook trains by itself
 _at_work: list = []  # kernels that execute a notebook now
 console = Console(stderr=True, highlight=False)
+HOMES = {"IPYTHONDIR": "ipython", "MPLCONFIGDIR": "matplotlib"}  # what IPython and Matplotlib read and keep
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,12 @@ def run(requested: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
             records.check(chapter.profile, chapter.name, chapter.parameters)
     paths.writable(paths.build())
     paths.writable(paths.runs())
+    # neither a reader's own styles and start-up files nor a home that cannot be written change a figure
+    with settings.within({variable: str(paths.writable(paths.build() / ".home" / name)) for variable, name in HOMES.items()}):
+        return _run(stale, jobs=jobs)
+
+
+def _run(stale: list[Chapter], *, jobs: int | None) -> list[Chapter]:
     broken = train(stale, jobs=jobs)
     ready = [chapter for chapter in stale if chapter not in broken]
     with ThreadPoolExecutor(2 * settings.jobs(jobs)) as pool:  # each kernel is a process of its own, and waits a good part of its time

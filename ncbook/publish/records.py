@@ -35,7 +35,7 @@ FORM = {
     "chapter": str, "profile": str, "parameters": dict, "recorded": str, "commit": str, "dirty": bool, "tables": dict, "files": dict,
     "claims": list, "verdicts": list, "judged_by": dict, "short": dict,
 }  # fmt: skip
-OF_EACH = {"claims": {"id": str}, "verdicts": {"id": str, "verdict": str, "parts": list}}
+OF_EACH: dict[str, dict[str, type]] = {"claims": {"id": str}, "verdicts": {"id": str, "verdict": str, "parts": list}}
 OF_TABLE = {"experiment": str, "runs": int, "rows": int}
 OLDER = ("claims", "verdicts", "judged_by", "short")  # which a record of an older kind may lack
 GPU = ["gpu", "gpu_peak_memory_mb", "gpu_float32"]

@@ -42,7 +42,7 @@ def test_a_cell_that_never_ends_loses_its_chapter_and_leaves_nothing(toy, monkey
     assert "toy failed: CellTimeoutError: A cell timed out while it was being executed, after 6 seconds." in said
     assert "while endless:" in said
     assert f"at {toy.root}" in printed[0]
-    assert not list((toy.root / "book/_build").glob("*/*")) and not list(Path(tempfile.gettempdir()).iterdir())
+    assert not list((toy.root / "book/_build").glob("[!.]*/*")) and not list(Path(tempfile.gettempdir()).iterdir())
 
 
 def test_a_cell_that_shows_more_than_a_page_can_loses_its_chapter(toy):
@@ -58,6 +58,20 @@ def test_a_cell_that_shows_more_than_a_page_can_loses_its_chapter(toy):
         "shown failed: its outputs have 11,000,... letters, 11,000,... of them in cell 3, and a page can show 10,000,000; ", done.stderr
     )
     assert [path.name for path in (toy.root / "book/_build/quick").iterdir()] == ["toy"]
+    assert not list(Path(tempfile.gettempdir()).iterdir())
+
+
+def test_nothing_of_the_readers_home_changes_a_notebook(toy, tmp_path):
+    toy.chapter("toy", "import matplotlib\nprint(matplotlib.rcParams['lines.linewidth'], 'started' in globals())", endless=True)
+    for name, text in {
+        ".ipython/profile_default/startup/mine.py": "started = 1",
+        ".config/matplotlib/matplotlibrc": "lines.linewidth: 77",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    done = toy.ncbook("run", HOME=str(tmp_path), TMPDIR=tempfile.gettempdir())
+    assert done.returncode == 0, done.stderr
+    assert "1.5 False" in (toy.root / "book/_build/quick/toy/toy.ipynb").read_text()
     assert not list(Path(tempfile.gettempdir()).iterdir())
 
 
@@ -110,7 +124,7 @@ def test_a_signal_that_the_kernels_do_not_get_ends_them_and_leaves_nothing(toy, 
     os.kill(build.pid, number)
     _, said = build.communicate(timeout=30)
     assert build.returncode != 0 and b"toy failed: DeadKernelError" in said, said
-    assert not list(Path(tempfile.gettempdir()).iterdir()) and not list((toy.root / "book/_build").glob("*/*"))
+    assert not list(Path(tempfile.gettempdir()).iterdir()) and not list((toy.root / "book/_build").glob("[!.]*/*"))
 
 
 @pytest.mark.parametrize("command", ["book", "publish"])
