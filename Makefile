@@ -23,7 +23,7 @@ else
 endif
 NCBOOK := $(RUN) -m ncbook
 # one thread gives the same digits everywhere; the cores get a process each, and a file of tests stays in one
-PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # one sentence where an environment of yours lacks what a target runs
 needs = $(RUN) -c "import importlib.util as u, sys; lack = [n for n in sys.argv[1:] if not u.find_spec(n)]; \

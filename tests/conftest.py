@@ -10,6 +10,14 @@ settings.register_profile("ncbook", deadline=None, derandomize=True, database=No
 settings.load_profile("ncbook")
 
 
+# they take minutes: begun last, one of them would run alone at the end
+LONG = ("test_kills.py", "test_signals.py", "test_attacks.py", "test_records.py", "test_end_to_end.py", "test_browser.py")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
 @pytest.fixture
 def told(record_property):
     """A function that leaves a sentence for the end of the report."""
