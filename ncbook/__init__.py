@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str):
     if name in _menu:
-        return getattr(import_module(_menu[name]), name)
+        try:
+            return getattr(import_module(_menu[name]), name)
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("ncbook"):
+                raise
+            raise ImportError(f"ncbook.{name} needs {error.name}, which is not installed: pip install 'ncbook[train]'") from error
     raise AttributeError(f"module 'ncbook' has no attribute {name!r}")
 
 

@@ -17,7 +17,6 @@ MOVED = {
     r"covering": "theory.covering_numbers",
     r"margins": "metrics.margins",
     r"probes": "metrics.probes",
-    r"metrics\.measure": "metrics.network",
     r"heads": "models.linear_heads",
     r"patch_cnn": "models.patch_cnn",
     r"checkpoints": "training.checkpoint",

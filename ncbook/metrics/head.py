@@ -122,6 +122,11 @@ def find_head(ran: dict[str, tuple[nn.Module, Tensor]], scores: Tensor) -> str:
     )
 
 
+def quantised_layers(model: nn.Module) -> list[str]:
+    """The names of the modules of a network that PyTorch's quantisation has put in the place of others."""
+    return [name for name, module in model.named_modules() if ".quantized" in type(module).__module__]
+
+
 def linear_like(module: nn.Module) -> bool:
     """Whether a module may be a classifier: a linear layer, or a convolution of one pixel."""
     return isinstance(module, LINEAR) and set(getattr(module, "kernel_size", (1,))) == {1}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ncbook.errors import InputError, unknown
 from ncbook.metrics.collapse import vci_of, within_scatter
 from ncbook.metrics.common import CommonSize
-from ncbook.metrics.head import Head, decides_at, find_head, is_linear, is_plain, linear_like, module_head, two_class
+from ncbook.metrics.head import Head, decides_at, find_head, is_linear, is_plain, linear_like, module_head, quantised_layers, two_class
 from ncbook.metrics.inputs import check_labels
 from ncbook.metrics.moments import check_weighting
 from ncbook.metrics.passes import add_batch, second_pass
@@ -294,7 +294,8 @@ class _Network:
                 found = scores_of(run(self.model, inputs, self.device), self.scores)
             for name in names:
                 if name not in taken:
-                    raise InputError(f"layer {name!r} did not run in the forward pass")
+                    own = "" if self.layers else "; if its weight is used in another way, give head=(weight, bias) with layer=NAME"
+                    raise InputError(f"layer {name!r} did not run in the forward pass{own}")
             one_logit = found.shape[1] == 1
             self.classes = 2 if one_logit else found.shape[1]
             self.found = (self.head_name,)
@@ -313,6 +314,8 @@ class _Network:
         ran, bent, scores = self._record(inputs)
         if bool(scores.isnan().any()):
             raise InputError("the outputs (scores) contain NaN; look at the network's activations")
+        if not ran and (quantised := quantised_layers(self.model)):
+            raise InputError(f"the network is quantised ({quantised[0]!r} is): measure it before it was, or a layer alone with layer=NAME")
         name = find_head(ran, scores)
         module_head(ran[name][0])  # for its checks
         if name in bent:
@@ -365,7 +368,11 @@ class _Network:
         """Eval mode without gradients on the device; each module's own mode, and the model's device, are put back."""
         modes = {module: module.training for module in self.model.modules()}
         try:
-            self.model.to(self.device).eval()
+            try:
+                self.model.to(self.device).eval()
+            except NotImplementedError:  # of one that torch.export made
+                why = "the network is exported (torch.export), and cannot be put into eval mode: measure the one that it was made from"
+                raise InputError(why) from None
             with torch.no_grad():
                 yield
         finally:

@@ -128,6 +128,10 @@ def tapped(model: nn.Module, names: list[str], *, side: str, pooling: Pooling, c
         for name in names:
             if name not in modules:
                 raise unknown("layer", name, filter(None, modules))
+            if isinstance(modules[name], torch.jit.ScriptModule):
+                raise InputError(
+                    f"layer {name!r} is scripted (torch.jit), and gives no hook its output: measure the network that it was made from"
+                )
             if side == "input":
                 hooks.append(modules[name].register_forward_pre_hook(keep(name), with_kwargs=True, prepend=True))
             else:

@@ -47,6 +47,14 @@ def test_a_metric_that_is_not_imported_yet_stands_for_its_class_in_types_copies_
     assert inspect.signature(ClassMeans) == inspect.signature(real)
 
 
+def test_a_name_whose_packages_are_not_there_names_them():
+    done = run(
+        "import sys; sys.modules['scipy'] = sys.modules['sklearn'] = sys.modules['torchvision'] = None; from ncbook import load; load"
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: ncbook.load needs ") and last.endswith("which is not installed: pip install 'ncbook[train]'"), last
+
+
 def test_a_command_without_its_packages_says_so_in_one_sentence():
     done = run("import sys; sys.modules['typer'] = None; from ncbook.__main__ import main; main()")
     assert done.returncode == 2 and "pip install 'ncbook[book]'" in done.stderr and "Traceback" not in done.stderr

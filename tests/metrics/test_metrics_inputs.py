@@ -506,6 +506,35 @@ def scripted():
         return torch.jit.script(nn.Sequential(nn.Linear(4, 3)))
 
 
+def in_part_scripted():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return nn.Sequential(torch.jit.script(nn.Sequential(nn.Linear(4, 4), nn.ReLU())), nn.Linear(4, 3))
+
+
+def exported():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.export.export(nn.Sequential(nn.Linear(4, 3)), (X[:2],)).module()
+
+
+def quantised():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3)), {nn.Linear})
+
+
+class Cosine(nn.Module):
+    """The weight of a layer is used, and the layer never runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 3, bias=False)
+
+    def forward(self, x):
+        return nn.functional.linear(nn.functional.normalize(x), nn.functional.normalize(self.fc.weight))
+
+
 class Quantised(nn.Linear):
     """As quantised linear layers do: the weight is a method."""
 
@@ -534,6 +563,11 @@ HOSTILE_NETWORKS = [
     (lambda: measure(Net(), [(X, Y)], pooling="max"), "unknown pooling"),
     (lambda: measure(Net(), [(X, Y)], weighting="clas"), "did you mean 'class'"),
     (lambda: measure(scripted(), [(X, Y)]), "scripted"),
+    (lambda: measure(in_part_scripted(), [(X, Y)], layer="0.1"), "layer '0.1' is scripted .*: measure the network that it was made from"),
+    (lambda: measure(exported(), [(X, Y)]), "the network is exported .*: measure the one that it was made from"),
+    (lambda: measure(Cosine(), [(X, Y)], head="fc"), "'fc' did not run .*; if its weight is used in another way, give head=.weight, bias."),
+    (lambda: measure(Cosine(), [(X, Y)], layer="fc"), "'fc' did not run in the forward pass$"),
+    (lambda: measure(quantised(), [(X, Y)]), "the network is quantised .'0' is.: measure it before it was"),
     (lambda: measure(nn.Sequential(Quantised()), [(X, Y)]), "quantised"),
     (lambda: measure(lambda x: x, [(X, Y)]), "torch.nn.Module"),
     (lambda: measure(Net(), [(X, torch.arange(60), Y)]), "of 3 parts say which"),
