@@ -11,6 +11,7 @@ import pandas as pd
 from ncbook.claims.curves import terminal_ends
 
 NAN = float("nan")
+ROOM = 0.1  # of a probe's accuracy on the untrained network over the ceiling: less leaves nothing to keep or to lose
 COLLAPSED = 0.01  # V on the training set, of the labels that it was trained on, at the end of a run that has collapsed
 
 
@@ -95,4 +96,6 @@ def _share(rows: pd.DataFrame, end: pd.DataFrame) -> float:
         return NAN
     ceiling = main["source_classes"].iloc[0] / main["fine_classes"].iloc[0]
     untrained = main.loc[main["epoch"] == 0, "accuracy"].item()
+    if untrained - ceiling < ROOM:
+        return NAN
     return float((end["accuracy"].item() - ceiling) / (untrained - ceiling))
