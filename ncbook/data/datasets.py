@@ -14,6 +14,7 @@ import operator
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -24,6 +25,9 @@ from ncbook.data.presets import DatasetSpec, spec
 from ncbook.data.sources import Pool, Source, source
 from ncbook.errors import InputError
 from ncbook.seeds import child_generator, child_seed
+
+
+READY = 2**27  # bytes of a split's normalised images that are kept beside its own
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,20 @@ class Split:
             raise InputError(f"augment={augment!r} is for images; the generated set holds vectors")
         return self._pass(batch_size, generator, function, drop_last)
 
+    @cached_property
+    def _ready(self) -> Tensor | None:
+        """All images as they are in batches, where they are few enough to be kept so: it saves three operations a step."""
+        return self.normalise(self.images) if 4 * self.images.numel() <= READY else None
+
     def _pass(self, batch_size, generator, function, drop_last) -> Iterator[tuple[Tensor, Tensor]]:
         order = None
         if generator is not None:
             order = torch.randperm(len(self), generator=generator, device=generator.device).to(self.images.device)
+            if function is None and self._ready is not None:
+                for start in range(0, len(self) - batch_size + 1 if drop_last else len(self), batch_size):
+                    here = order[start : start + batch_size]
+                    yield self._ready[here], self.labels[here]
+                return
         for start in range(0, len(self) - batch_size + 1 if drop_last else len(self), batch_size):
             here = slice(start, start + batch_size) if order is None else order[start : start + batch_size]
             images = self.images[here]

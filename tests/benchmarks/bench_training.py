@@ -20,7 +20,8 @@ from ncbook.models.networks import build_model
 from ncbook.seeds import child_generator
 from ncbook.training.loop import train
 
-CASES = [("digits", "mlp", 1000, 6), ("mnist5k", "mlp_wide", 2000, 2), ("mnist5k", "cnn", 1000, 2), ("mnist5k", "resnet_small", 200, 2)]
+# so many epochs that the one look before the first is not what is measured
+CASES = [("digits", "mlp", 1000, 20), ("mnist5k", "mlp_wide", 1000, 10), ("mnist5k", "cnn", 500, 10), ("mnist5k", "resnet_small", 100, 10)]
 ROUNDS = 5
 BATCH = 50
 SGD = {"lr": 1e-4, "momentum": 0.9, "weight_decay": 5e-4}

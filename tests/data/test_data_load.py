@@ -132,6 +132,25 @@ def test_normalisation_uses_the_train_images_in_use_only():
     assert torch.allclose(data.test.normalise(data.test.images), (data.test.images / 255 - data.mean) / data.std, atol=1e-6)
 
 
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_images_that_are_kept_ready_are_the_same_to_the_last_bit_and_stay_so(monkeypatch, drop_last):
+    def batches():
+        split = load("digits", train_size=50).train
+        return [x for x, _ in split.batches(20, generator=child_generator(1, "batches"), drop_last=drop_last)], split
+
+    ready, split = batches()
+    assert split._ready is not None and torch.equal(split._ready, split.normalise(split.images))
+    for x in ready:
+        x.zero_()  # whoever gets a batch may change it
+    assert torch.equal(split._ready, split.normalise(split.images))
+    monkeypatch.setattr("ncbook.data.datasets.READY", 0)
+    made, split = batches()
+    again, _ = batches()
+    assert split._ready is None and len(made) == len(ready) == (2 if drop_last else 3)
+    monkeypatch.undo()
+    assert all(torch.equal(a, b) and torch.equal(a, c) for a, b, c in zip(made, again, batches()[0], strict=True))
+
+
 def test_batches_cover_the_split_in_order_or_shuffled_by_the_generator():
     data = load("digits", train_size=100)
     ordered = list(data.train.batches(32))
