@@ -26,7 +26,6 @@ from ncbook.data.sources import Pool, Source, source
 from ncbook.errors import InputError
 from ncbook.seeds import child_generator, child_seed
 
-
 READY = 2**27  # bytes of a split's normalised images that are kept beside its own
 
 
