@@ -140,7 +140,7 @@ def shuffled_grid(**parameters) -> list[dict]:
 def gaussian_grid(**parameters) -> list[dict]:
     """The MLP on Gaussian classes so far apart that test images cannot but follow; twice the weight decay takes it as far as the others."""
     given = {"dataset": "gaussian:separation=20", "model": "mlp_deep", "weight_decay": 2 * parameters["weight_decay"], "augment": None}
-    return expand(experiment, parameters, **given, **BRIEFLY)
+    return expand(experiment, parameters, **given, epochs=parameters["gaussian_epochs"], **BRIEFLY)
 
 
 def law_grid(**parameters) -> list[dict]:

@@ -1,8 +1,9 @@
 """Figures: the look (`style`), plots that recur (`plots`), spherical codes (`sketches`), numbers in words (`words`), `show`; twins
-with controls (`interactive`, `codes`). The menu."""
+with controls (`interactive`, `codes`, `laws`). The menu."""
 
 from ncbook.publish.figures.codes import circle_chart, sphere_chart
 from ncbook.publish.figures.interactive import chart, interactive, map_chart
+from ncbook.publish.figures.laws import line_chart
 from ncbook.publish.figures.plots import band, curve, intervals, layer_map, level, points_of, splits, terminal_phase
 from ncbook.publish.figures.show import FIGURE_MIME, show
 from ncbook.publish.figures.sketches import circle, sphere
@@ -46,6 +47,7 @@ __all__ = [
     "layer_map",
     "legend_below",
     "level",
+    "line_chart",
     "map_chart",
     "multiples",
     "only",
