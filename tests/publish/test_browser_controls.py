@@ -1,9 +1,13 @@
 """The built book in a reader's hands: the moving picture and every control, by mouse and by keyboard, in both themes and on a phone."""
 
+import io
+import json
 import os
 from importlib import resources
 from importlib.util import find_spec
 
+import numpy as np
+import pandas as pd
 import pytest
 from chromium import Page
 
@@ -13,7 +17,7 @@ pytestmark = pytest.mark.slow
 INTERACTIVE = {  # pages with charts, and how many
     "chapters/train_test_collapse.html": 1,
     "chapters/transfer_degradation.html": 1,
-    "chapters/cascading_collapse.html": 2,
+    "chapters/cascading_collapse.html": 3,
     "chapters/symmetric_generalization.html": 2,
     "chapters/rank_robustness.html": 1,
     "chapters/wide_networks.html": 1,
@@ -156,6 +160,24 @@ def test_a_chart_is_whole_and_says_what_it_is(site, page, address, width):
       return [svg.closest("[aria-label]").ariaLabel.length > 20, cut.map((text) => text.textContent)];
     })"""
     assert page.run(script) == [[True, []]] * INTERACTIVE[address]
+
+
+def test_the_line_of_a_law_is_the_least_squares_line_of_the_layers_chosen(site, page):
+    page.open((site / "chapters/cascading_collapse.html").as_uri())
+    charts(page, 3)
+    said = "[...document.querySelectorAll('.nc-explore')[2].querySelectorAll('.mark-text text')].map((one) => one.textContent)"
+    spec = json.loads(page.run("document.querySelectorAll('.nc-explore')[2].querySelector('script').textContent"))
+    rows = pd.read_csv(io.StringIO(spec["data"]["values"]))
+    chosen = {param["name"]: param["value"] for param in spec["params"]}
+    rows = rows[(rows[[name for name in chosen if name in rows]] == pd.Series({k: v for k, v in chosen.items() if k in rows})).all(axis=1)]
+    for first in (0, 2):
+        for name, one in rows[rows.x >= first].groupby("series"):
+            slope, _ = np.polyfit(one.x, np.log10(one.y0), 1)
+            square = np.corrcoef(one.x, np.log10(one.y0))[0, 1] ** 2
+            page.until(f"{said}.includes({f'{name}: {slope:.3f} decades a layer, R² = {square:.3f}'.replace('-', '−')!r})")
+        page.run("document.querySelectorAll('.nc-explore')[2].querySelector('input[name=first]').focus()")
+        for _ in range(2):
+            page.press("ArrowRight")
 
 
 def test_the_numbers_of_a_chart_are_a_table_to_those_without_a_mouse(site, page):

@@ -101,6 +101,18 @@ def test_a_map_has_a_cell_a_row():
     assert spec["encoding"]["y"]["axis"]["title"] == "linear layers"
 
 
+def test_a_law_has_a_range_of_places_and_all_of_them_at_first():
+    spec = figures.line_chart(TABLE, x="epoch", y={"V": "variance_ratio"}, colour="loss", choose={"layers": "linear_layers"})
+    assert {name: param["value"] for name, param in controls(spec).items() if "epoch" in name} == {
+        "first epoch of the line": 0,
+        "last epoch of the line": 1,
+    }
+    assert spec["usermeta"]["sliders"] == {"first": ["0", "2"], "last": ["0", "2"]}
+    assert {"x", "series", "y0"} <= set(rows_of(spec)) and len(rows_of(spec)) == len(TABLE)
+    fits = [step["regression"] for layer in spec["layer"] for step in layer.get("transform", []) if "regression" in step]
+    assert fits == ["decades", "decades"]  # the line, and what is said of it
+
+
 def test_an_empty_table_is_refused():
     with pytest.raises(InputError, match="its table is empty"):
         lines(TABLE.iloc[:0])
