@@ -193,6 +193,16 @@ def test_a_number_may_be_missing_where_the_instruction_sets_lack_it_too():
         assert off("v", missing, "epoch == 0 and seed == 4", others=[change("v", missing, where, of=HERE)], steady=steady)
 
 
+def test_a_number_that_is_missing_excuses_no_other_number():
+    missing, where = (lambda v: np.nan * v), "epoch == 30 and seed == 4"
+    here, others = change("v", missing, where, of=HERE), [change("v", missing, where, of=table) for table in OTHERS]
+    for lie, of_run in ((1e9, "seed == 1"), (1e-9, "seed in (1, 3)")):
+        for epoch in (30, 100):  # where a number is missing, and after it
+            record = change("v", lambda v, lie=lie: lie, f"epoch == {epoch} and {of_run}", of=change("v", missing, where))
+            assert compare.within(RUNS, record, here, others).misses
+    assert compare.within(RUNS, change("v", missing, where), here, others).misses == []
+
+
 def test_before_training_one_image_may_flip_and_no_two():
     for steady in (True, False):
         assert off("error", lambda e: e + 0.01, "epoch == 0 and seed == 1", steady=steady) == []
