@@ -34,7 +34,6 @@ NAMES = {
         "prepare_worker": "ncbook.runs.worker.prepare_worker",
         "time_limit": "ncbook.runs.run.time_limit",
     },
-    "ncbook.metrics.network": {"collapse_table": "ncbook.metrics.table.collapse_table"},
     "ncbook.claims.registry": {"judge": "ncbook.publish.judge.judge", "Verdicts": "ncbook.publish.verdicts.Verdicts"},
     "ncbook.models": {"FixedFrames": "ncbook.models.fixed_classifier.FixedClassifiers"},
     "ncbook.models.fixed_classifier": {"FixedFrames": "ncbook.models.fixed_classifier.FixedClassifiers"},

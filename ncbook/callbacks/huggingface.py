@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable
 
 try:
     from transformers import TrainerCallback
-except ModuleNotFoundError:
+except ModuleNotFoundError as error:
+    if error.name != "transformers":  # it is there, and lacks something itself
+        raise
     raise ImportError("ncbook.callbacks.huggingface needs Transformers: pip install transformers accelerate") from None
 
 from ncbook.callbacks.plain import MEMORY, check_options, collapse_values, guarded
@@ -28,8 +30,9 @@ class CollapseCallback(TrainerCallback):
         self.options = {"memory": MEMORY, **options}
 
     def on_evaluate(self, args, state, control, *, model=None, eval_dataloader=None, metrics=None, **kwargs):
-        # The Trainer names each of several evaluation sets in its metrics alone: "eval_a_runtime".
-        name = next((one.removesuffix("_runtime") for one in metrics or {} if one.endswith("_runtime")), "eval")
+        # The Trainer names each of several evaluation sets in its metrics alone: "eval_a_runtime", after those of the user.
+        name = ["eval", *(one.removesuffix("_runtime") for one in metrics or {} if one.endswith("_runtime"))][-1]
+        name = "eval" if name == "train" else name
 
         def measured() -> dict[str, float]:
             data, names = ((eval_dataloader,), {"train": name}) if self.train is None else ((self.train, eval_dataloader), {"test": name})

@@ -7,7 +7,9 @@ import torch
 
 try:
     import keras
-except ModuleNotFoundError:
+except ModuleNotFoundError as error:
+    if error.name != "keras":  # it is there, and lacks something itself
+        raise
     raise ImportError("ncbook.callbacks.keras needs Keras 3: pip install keras") from None
 
 from ncbook.callbacks.plain import check_options, collapse_values, guarded

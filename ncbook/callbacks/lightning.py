@@ -5,11 +5,15 @@ from collections.abc import Iterable
 try:
     from lightning.pytorch import Callback
     from lightning.pytorch.utilities import rank_zero_warn
-except ImportError:  # the older name of the same package
-    try:
+except ModuleNotFoundError as error:
+    if not str(error.name).startswith("lightning"):  # it is there, and lacks something itself
+        raise
+    try:  # the older name of the same package
         from pytorch_lightning import Callback
         from pytorch_lightning.utilities import rank_zero_warn
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as older:
+        if older.name != "pytorch_lightning":
+            raise
         raise ImportError("ncbook.callbacks.lightning needs Lightning: pip install lightning") from None
 
 from ncbook.callbacks.plain import MEMORY, check_options, collapse_values, guarded

@@ -108,9 +108,9 @@ def _load(path: Path) -> object:
 
 def _read(path: Path, reader: Callable):
     """What a reader makes of a file; an `InputError` for whatever is no YAML: a folder, letters that are not UTF-8, endless brackets."""
-    if path.exists() and not path.is_file():  # a pipe would be waited for, a device never ends
-        raise InputError(f"{path} is not readable YAML: it is no ordinary file")
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for, a device never ends
+            raise InputError(f"{path} is not readable YAML: it is no ordinary file")
         return deepcopy(_parsed(path, reader, path.read_text(encoding="utf-8")))
     except InputError:
         raise

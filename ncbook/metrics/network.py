@@ -21,7 +21,6 @@ from ncbook.metrics.second import Second
 from ncbook.metrics.table import CLASS_METRICS, METRICS, Split, as_table, class_rows, full, split_row
 from ncbook.metrics.taps import Pooling, batch_parts, check_pooling, layer_names, loader, module_name, plain, run, scores_of, tapped
 from ncbook.metrics.weak import weak_kmeans
-from ncbook.renamed import moved_name
 
 MEMORY = 5e8  # bytes of features of one split that are held before it is read twice instead
 
@@ -81,18 +80,21 @@ def measure(
     check_weighting(weighting), check_pooling(pooling)
     if kmeans and distributed:
         raise InputError("k-means needs all features in one process; leave out kmeans=True, or distributed=True")
-    network = _Network(plain(model), layer, head, batch, scores, pooling, device)
     processes = Processes(distributed)
+    with processes.all_or_none():
+        network = _Network(plain(model), layer, head, batch, scores, pooling, device)
+    processes.check_same(test is None, "a test set")
     options = _Options(weighting, common_n, vci, kmeans, strict, 0 if distributed else memory, progress)
     rows, references = [], None
-    with network.measuring():
+    with network.measuring(processes):
         for name, data in {"train": train, "test": test}.items():
             if name == "test" and data is None:
                 continue
             found = _measure_split(network, name, data, references, options, processes)
             references = references or {at: split for at, (split, *_) in found.items()}
             for at, (split, second, extras) in found.items():
-                weight = network.weight(at, split)
+                with processes.all_or_none():
+                    weight = network.weight(at, split)
                 if by_class:
                     rows += [{"layer": at} | row for row in class_rows(split, second, weighting=weighting)]
                 else:
@@ -299,8 +301,8 @@ class _Network:
             one_logit = found.shape[1] == 1
             self.classes = 2 if one_logit else found.shape[1]
             self.found = (self.head_name,)
-            if bool(found.isnan().any()):
-                raise InputError(f"the outputs (scores) of batch {number} contain NaN; look at the network's activations")
+            if not _decided(found):
+                raise InputError(f"the outputs (scores) of batch {number} contain NaN or infinity; look at the network's activations")
             if one_logit and self.decides_at is None and len(found):
                 self.decides_at = decides_at([output for _, output in self._record(inputs)[0].values()], found)
             predicted = (found[:, 0] > (self.decides_at or 0)).long() if one_logit else found.argmax(1)
@@ -312,8 +314,8 @@ class _Network:
     def _find(self, inputs) -> str:
         """The head, from one forward pass of which all linear layers are recorded."""
         ran, bent, scores = self._record(inputs)
-        if bool(scores.isnan().any()):
-            raise InputError("the outputs (scores) contain NaN; look at the network's activations")
+        if not _decided(scores):
+            raise InputError("the outputs (scores) contain NaN or infinity; look at the network's activations")
         if not ran and (quantised := quantised_layers(self.model)):
             raise InputError(f"the network is quantised ({quantised[0]!r} is): measure it before it was, or a layer alone with layer=NAME")
         name = find_head(ran, scores)
@@ -364,15 +366,16 @@ class _Network:
         return outputs, bent, scores
 
     @contextmanager
-    def measuring(self) -> Iterator[None]:
+    def measuring(self, processes: Processes) -> Iterator[None]:
         """Eval mode without gradients on the device; each module's own mode, and the model's device, are put back."""
         modes = {module: module.training for module in self.model.modules()}
         try:
-            try:
-                self.model.to(self.device).eval()
-            except NotImplementedError:  # of one that torch.export made
-                why = "the network is exported (torch.export), and cannot be put into eval mode: measure the one that it was made from"
-                raise InputError(why) from None
+            with processes.all_or_none():
+                try:
+                    self.model.to(self.device).eval()
+                except NotImplementedError:  # of one that torch.export made
+                    why = "the network is exported (torch.export), and cannot be put into eval mode: measure the one that it was made from"
+                    raise InputError(why) from None
             with torch.no_grad():
                 yield
         finally:
@@ -381,13 +384,14 @@ class _Network:
                 module.training = mode
 
 
+def _decided(scores: Tensor) -> bool:
+    """Whether one score of each sample can be the largest: none is NaN or infinite, but for classes that are ruled out."""
+    return not scores.numel() or bool(scores.amax() < torch.inf)
+
+
 def _with_bar(data: Iterable, text: str) -> Iterable:
     try:
         from tqdm.auto import tqdm
     except ImportError:
         raise InputError("progress=True needs tqdm: pip install tqdm") from None
     return tqdm(data, desc=text, leave=False)
-
-
-def __getattr__(name: str):
-    return moved_name(__name__, name)

@@ -38,6 +38,16 @@ class Processes:
         if error is not None:
             raise error
 
+    def check_same(self, value: object, what: str) -> None:
+        """Raise `InputError` in all processes where a value is not the same in all; ``what`` says what some have and others lack."""
+        if self.together:
+            found: list = [None] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(found, value)
+            if any(one != found[0] for one in found):
+                raise InputError(
+                    f"some processes have {what} and others have none; a process without samples of its own gives an empty one"
+                )
+
     def merge(self, states: dict) -> dict:
         """States that have a `merge`, by name, merged over the processes in their order; a process may lack names."""
         if not self.together:

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import struct
 import warnings
 import zipfile
 from pathlib import Path
@@ -97,7 +98,7 @@ def _torch_load(path: Path):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of pickles that are refused anyway
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, IndexError, KeyError, UnicodeDecodeError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError, struct.error) as error:
         why = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).partition("\n")[0] or type(error).__name__
         raise InputError(f"{path} is not a file of tensors alone, and nothing else is unpickled here ({why})") from None
 

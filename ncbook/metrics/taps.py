@@ -170,10 +170,22 @@ def pooled(name: str, activation, pooling: Pooling, inputs=None, module: nn.Modu
     return activation.flatten(1).clone()
 
 
+# what works on the second dimension
+CHANNELS_FIRST = (
+    nn.modules.conv._ConvNd,
+    nn.modules.batchnorm._NormBase,
+    nn.GroupNorm,
+    nn.modules.pooling._MaxPoolNd,
+    nn.modules.pooling._AvgPoolNd,
+)
+
+
 def _channels_last(shape: tuple[int, ...], module: nn.Module | None) -> bool:
     """Whether a map is (B, height, width, channels): of a layer that works on the last dimension, or square so but not otherwise."""
+    if isinstance(module, CHANNELS_FIRST):
+        return False
     last = type(module) is nn.Linear or (type(module) is nn.LayerNorm and len(module.normalized_shape) == 1)
-    return last or (len(shape) == 4 and shape[1] == shape[2] != shape[3])
+    return last or (len(shape) == 4 and 1 < shape[1] == shape[2] != shape[3])
 
 
 def check_pooling(pooling: Pooling) -> None:
@@ -186,7 +198,8 @@ def layer_names(model: nn.Module, layer) -> list[str] | None:
     """The names that ``layer`` (a name, a module of the network, or several) means."""
     if layer is None:
         return None
-    layers = list(layer) if isinstance(layer, (list, tuple)) else [layer]
+    several = isinstance(layer, Iterable) and not isinstance(layer, (str, nn.Module))
+    layers = list(layer) if several else [layer]
     if wrong := [one for one in layers if not isinstance(one, (str, nn.Module))]:
         raise InputError(f"layer must be a name, a module of the network, or a list of them, not {wrong[0]!r}")
     if not layers:

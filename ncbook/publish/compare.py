@@ -108,7 +108,8 @@ def within(
             floor = _floor(kind, now[column])
             unit = _unit(kind, now[column])
             trained = np.where((places["time"] > 0) & (not steady), np.inf, BEFORE * unit)
-            allowed = _allowed(gap, apart[column], now[column], places, floor, chaos * unit) if others else trained
+            of_none = (was[column].isna() != now[column].isna()).to_numpy()
+            allowed = _allowed(gap, of_none, apart[column], now[column], places, floor, chaos * unit) if others else trained
             if shift := _shifted(kind, was[column], now[column], [other[column] for other in others], places, floor):
                 difference.misses.append(f"{column}: {shift}")
         for at in np.flatnonzero(gap > allowed):
@@ -120,10 +121,13 @@ def within(
     return difference
 
 
-def _allowed(gap: np.ndarray, apart: list[np.ndarray], values: pd.Series, places: pd.DataFrame, floor: float, chaos: float) -> np.ndarray:
+def _allowed(
+    gap: np.ndarray, of_none: np.ndarray, apart: list[np.ndarray], values: pd.Series, places: pd.DataFrame, floor: float, chaos: float
+) -> np.ndarray:
     """How far each cell may be from the record: `FACTOR` times what instruction sets do to its like, and a floor for rounding.
 
-    A few networks of an epoch may be further, by as much as `chaos`, but none before training.
+    A few networks of an epoch may be further, by as much as `chaos`, but none before training. Cells `of_none` are a number on one side and
+    nothing on the other, such as the beginning of a phase, which a network reaches or not.
     """
     measured = _finite(apart)
     if not measured.any() and pd.api.types.is_integer_dtype(values):
@@ -134,7 +138,6 @@ def _allowed(gap: np.ndarray, apart: list[np.ndarray], values: pd.Series, places
     for begin, end in pairwise([*np.unique(places.groupby("alike")["group"].min()), len(largest)]):
         largest[begin:end] = np.maximum.accumulate(largest[begin:end])  # what has once gone apart may stay so
     allowed = FACTOR * largest[group] + floor
-    of_none = ~np.isfinite(gap)  # a number against none, such as the beginning of a phase, which a network reaches or not
     if (nowhere := ~np.isfinite(apart).all(axis=0)).any():  # instruction sets have it here too
         allowed[of_none & np.isin(group, group[nowhere])] = np.inf
     most, counted = max(FACTOR * measured.max(), chaos) + floor, _counted(values)

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -35,7 +36,8 @@ CELL = 3600  # seconds after which a cell counts as hanging, where all that it s
 TRAINING_CELL = 48 * 3600  # where the notebook trains by itself
 _at_work: list = []  # kernels that execute a notebook now
 console = Console(stderr=True, highlight=False)
-HOMES = {"IPYTHONDIR": "ipython", "MPLCONFIGDIR": "matplotlib"}  # what IPython and Matplotlib read and keep
+# what IPython and Matplotlib read and keep
+HOMES = {"IPYTHONDIR": "ipython", "MPLCONFIGDIR": "matplotlib", "MATPLOTLIBRC": "matplotlib"}
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,10 @@ def run(requested: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
     paths.writable(paths.build())
     paths.writable(paths.runs())
     # neither a reader's own styles and start-up files nor a home that cannot be written change a figure
-    with settings.within({variable: str(paths.writable(paths.build() / ".home" / name)) for variable, name in HOMES.items()}):
+    homes = {variable: str(paths.writable(paths.build() / ".home" / name)) for variable, name in HOMES.items()}
+    with settings.within({**homes, "PYTHONSTARTUP": ""}):
+        if not list(Path(homes["MPLCONFIGDIR"]).glob("fontlist*")):  # once, not in each kernel, where it would say so on the page
+            subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], check=False, stderr=subprocess.DEVNULL)
         return _run(stale, jobs=jobs)
 
 

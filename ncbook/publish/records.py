@@ -296,11 +296,11 @@ def _totals(took: pd.DataFrame) -> dict:
 def contradictions(record: Record, planned: dict[str, list[Run]], parameters: dict) -> list[str]:
     """In words, what a record says of itself that its tables, its runs or the profile's `parameters` do not: for verification.
 
-    A parameter that the chapter did not have yet is no contradiction, where the runs are those of the plan.
+    A parameter that the chapter did not have yet is no contradiction, where no run takes it.
     """
-    was = record.provenance
-    now = {f"parameter {name}": value for name, value in canonical(parameters).items() if name in was["parameters"]}
-    said = {f"parameter {name}": value for name, value in was["parameters"].items()}
+    was, taken = record.provenance, {name for runs in planned.values() for run in runs for name in run.parameters}
+    now = {f"parameter {name}": value for name, value in canonical(parameters).items() if name in was["parameters"] or name in taken}
+    said = dict.fromkeys(now) | {f"parameter {name}": value for name, value in was["parameters"].items()}
     now |= {"data": _fingerprints(planned), **_totals(record.runs)}
     said |= {name: was.get(name) for name in ("data", *_totals(record.runs))}
     for name, table in record.tables.items():
@@ -339,7 +339,11 @@ def _packed(text: str) -> bytes:
 
 def _machine(row: dict) -> str:
     """``GPU name`` or ``CPU name (AVX512)``, with the version of torch."""
-    known = row["gpu"] if isinstance(row["gpu"], str) else f"{row['cpu'] or row['machine']} ({row['cpu_capability']})"
+    known = (
+        row["gpu"]
+        if isinstance(row["gpu"], str)
+        else f"{row['cpu'] if isinstance(row['cpu'], str) else row['machine']} ({row['cpu_capability']})"
+    )
     return f"{known}, torch {row['torch']}"
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from ncbook import chapters
 from ncbook.claims.registry import Verdict, judge_claim
 from ncbook.claims.text import MARKS, estimate_text, setting_text, test_text, typeset, verdict_text
-from ncbook.errors import unknown
+from ncbook.errors import shown, unknown
 from ncbook.escape import markdown
 from ncbook.publish import notebooks
 from ncbook.runs.code import module_code
@@ -95,6 +95,8 @@ def difference(was: dict, now: dict) -> str:
     """In words, how a verdict on the same table differs from the one recorded; nothing where it does not."""
     if was["verdict"] != now["verdict"]:
         return f"recorded {was['verdict']}, judged {now['verdict']} on the same table"
+    if was.get("reason", now["reason"]) != now["reason"]:
+        return f"reason recorded {shown(was['reason'])}, judged {shown(now['reason'])} on the same table"
     if len(was["parts"]) != len(now["parts"]):
         return f"{len(was['parts'])} settings recorded, {len(now['parts'])} judged on the same table"
     for a, b in zip(was["parts"], now["parts"], strict=True):

@@ -506,6 +506,12 @@ def scripted():
         return torch.jit.script(nn.Sequential(nn.Linear(4, 3)))
 
 
+def test_channels_that_come_first_are_pooled_whatever_the_shape_of_the_map():
+    net = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    batches = [(X[:, None, :, None].expand(-1, 1, 4, 20).repeat(1, 1, 2, 1), Y)]  # of 8 x 20: as square as channels and height are
+    assert len(measure(net, batches, layer=["0", "1"])) == 2
+
+
 def in_part_scripted():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -552,6 +558,7 @@ HOSTILE_NETWORKS = [
     (lambda: measure(Net(), [(X, Y)], layer=3), "layer must be a name"),
     (lambda: measure(Net(), [(X, Y)], layer=["body", None]), "layer must be a name"),
     (lambda: measure(Net(), [(X, Y)], device="gpu"), "device"),
+    (lambda: measure(Net(lambda out: out + torch.inf), [(X, Y)]), "contain NaN or infinity"),
     (lambda: measure(Net(), [(X, Y)], common_n=50), "train, layer fc: a common size of 50"),
     (lambda: measure(Net(), 3), "train must be a loader"),
     (lambda: measure(Net(), [(X, Y)], layer=[]), "names no layer"),

@@ -267,6 +267,9 @@ def _half_bad(rank, path, results):
         "second": lambda: measure(good, Batches(), distributed=True),
         "raw": lambda: measure(torch.nn.Linear(D - rank, CLASSES), [(H, y)], distributed=True),
         "loader": lambda: measure(good, None if rank else [(H, y)], distributed=True),
+        "device": lambda: measure(good, [(H, y)], distributed=True, device="cuda:99" if rank else "cpu"),
+        "test": lambda: measure(good, [(H, y)], None if rank else [(H, y)], distributed=True),
+        "head": lambda: measure(good, [(H, y)], layer="", head=(torch.zeros(CLASSES, CLASSES + rank), None), distributed=True),
     }
     for name, call in calls.items():
         try:
@@ -282,6 +285,8 @@ def test_what_one_of_two_processes_cannot_measure_is_refused_in_both(tmp_path):
         results = manager.dict()
         processes.spawn(_half_bad, args=(tmp_path / "store", results), nprocs=2)
         found = dict(results)
-    for name, says in (("labels", "labels must be in"), ("second", "NaN"), ("raw", "mat1 and mat2"), ("loader", "must be a loader")):
+    assert "some processes have a test set" in found[0, "test"] == found[1, "test"]
+    refused = {"labels": "labels must be in", "second": "NaN", "raw": "mat1 and mat2", "loader": "must be a loader", "head": "shape"}
+    for name, says in (refused | {"device": "CUDA"}).items():
         assert says in found[1, name] and found[0, name].startswith("InputError: ") and says in found[0, name], (name, found)
         assert "process 1 failed with" in found[0, name] and "\n" not in found[0, name]

@@ -196,7 +196,8 @@ def test_a_number_may_be_missing_where_the_instruction_sets_lack_it_too():
 def test_a_number_that_is_missing_excuses_no_other_number():
     missing, where = (lambda v: np.nan * v), "epoch == 30 and seed == 4"
     here, others = change("v", missing, where, of=HERE), [change("v", missing, where, of=table) for table in OTHERS]
-    for lie, of_run in ((1e9, "seed == 1"), (1e-9, "seed in (1, 3)")):
+    lies = [(lie, of_run) for lie in (1e9, 1e-9, 0.0, -5.0, np.inf, -1e300) for of_run in ("seed == 1", "seed in (1, 3)")]
+    for lie, of_run in lies:
         for epoch in (30, 100):  # where a number is missing, and after it
             record = change("v", lambda v, lie=lie: lie, f"epoch == {epoch} and {of_run}", of=change("v", missing, where))
             assert compare.within(RUNS, record, here, others).misses

@@ -63,13 +63,12 @@ def test_a_cell_that_shows_more_than_a_page_can_loses_its_chapter(toy):
 
 def test_nothing_of_the_readers_home_changes_a_notebook(toy, tmp_path):
     toy.chapter("toy", "import matplotlib\nprint(matplotlib.rcParams['lines.linewidth'], 'started' in globals())", endless=True)
-    for name, text in {
-        ".ipython/profile_default/startup/mine.py": "started = 1",
-        ".config/matplotlib/matplotlibrc": "lines.linewidth: 77",
-    }.items():
-        (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).write_text(text)
-    done = toy.ncbook("run", HOME=str(tmp_path), TMPDIR=tempfile.gettempdir())
+    styles, starts = (".config/matplotlib/matplotlibrc", "mine/rc"), (".ipython/profile_default/startup/mine.py", "mine/start.py")
+    for name in (*styles, *starts):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("lines.linewidth: 77" if name in styles else "started = 1")
+    theirs = {"MATPLOTLIBRC": str(tmp_path / "mine/rc"), "PYTHONSTARTUP": str(tmp_path / "mine/start.py")}
+    done = toy.ncbook("run", HOME=str(tmp_path), TMPDIR=tempfile.gettempdir(), **theirs)
     assert done.returncode == 0, done.stderr
     assert "1.5 False" in (toy.root / "book/_build/quick/toy/toy.ipynb").read_text()
     assert not list(Path(tempfile.gettempdir()).iterdir())

@@ -96,6 +96,6 @@ def _share(rows: pd.DataFrame, end: pd.DataFrame) -> float:
         return NAN
     ceiling = main["source_classes"].iloc[0] / main["fine_classes"].iloc[0]
     untrained = main.loc[main["epoch"] == 0, "accuracy"].item()
-    if untrained - ceiling < ROOM:
+    if untrained - ceiling < ROOM - 1e-9:
         return NAN
     return float((end["accuracy"].item() - ceiling) / (untrained - ceiling))

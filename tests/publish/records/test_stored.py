@@ -144,6 +144,7 @@ def test_a_provenance_that_nobody_recorded_is_one_sentence_though_its_checksum_h
         (lambda runs: runs.drop(columns="device"), "its runs have no device"),
         (lambda runs: runs.drop(columns="key"), "its runs have no key"),
         (lambda runs: runs.drop(columns="table"), "KeyError"),
+        (lambda runs: runs.assign(table="collapse"), "its tables are not those of its runs"),
     ],
 )
 def test_runs_that_nobody_recorded_are_one_sentence_though_their_checksum_holds(stored, change, says):
@@ -153,6 +154,13 @@ def test_runs_that_nobody_recorded_are_one_sentence_though_their_checksum_holds(
     path.write_bytes(gzip.compress(text.encode()))
     with pytest.raises(InputError, match=says):
         records.check("quick", CHAPTER, parameters(CHAPTER, "quick"))
+
+
+def test_a_processor_without_a_name_is_called_by_its_kind_before_and_after_it_is_read(stored):
+    unnamed = record().runs.assign(cpu=None)
+    read = store.from_csv(store.to_csv(unnamed))
+    assert records._totals(unnamed) == records._totals(records._text_where_text(read))
+    assert records._totals(unnamed)["machines"][0].startswith(unnamed["machine"][0])
 
 
 def test_a_record_that_no_disk_takes_leaves_the_one_before(stored):
@@ -424,6 +432,8 @@ FORGED = {
     "parameter epochs recorded 1, in fact": lambda known: known["parameters"].update(epochs=1),
     "parameter zeal recorded 1, in fact None": lambda known: known["parameters"].update(zeal=1),
     "data recorded {'digits': '0'}, in fact": lambda known: known.update(data={"digits": "0"}),
+    "reason recorded 'FORGED', judged": lambda known: known["verdicts"][0].update(reason="FORGED"),
+    "parameter epochs recorded None, in fact": lambda known: known["parameters"].pop("epochs"),
     "core_seconds recorded 0.1, in fact": lambda known: known.update(core_seconds=0.1),
     "machines recorded ['a GPU'], in fact": lambda known: known.update(machines=["a GPU"]),
     "collapse: rows recorded -1, in fact": lambda known: known["tables"]["collapse"].update(rows=-1),
