@@ -169,10 +169,11 @@ def _row(one: Judged, title: str, source: str) -> str:
     declared = [part for part in parts if "reading" not in part]
     share = each.count("supported") / len(each) if len(each) > 1 else ""
     decided = f"{each.count('supported')} of {len(each)} settings" if share != "" else estimate_text(parts[0]) if parts else ""
+    figure = f' <a class="nc-to-figure" href="chapters/{shown(one.chapter.name)}.html#{shown(one.claim["figure"])}">figure</a>'
     cells = [
         f'<td><a href="#claim-{shown(one.claim["id"])}">{shown(one.claim["statement"])}</a></td>',
         f'<td><span class="nc-verdict nc-{one.word.replace(" ", "-")}">{MARKS[one.word]} {shown(one.word)}</span></td>',
-        f'<td data-value="{share}">{shown(decided or "–")}{interval.svg(one.claim, declared)}</td>',
+        f'<td data-value="{share}">{shown(decided or "–")}{interval.svg(one.claim, declared)}{figure}</td>',
         f"<td>{shown(source)}, {shown(one.claim['evidence'])}</td>",
         f"<td>{', '.join([shown(one.chapter.profile), *(_mark(one.word, *other) for other in one.others)])}</td>",
     ]

@@ -171,6 +171,7 @@ def test_a_contradicted_claim_carries_its_fraction(book):
     assert "**Contradicted**: 16 of 20 settings support it, and all must, in the profile `laptop`" in page
     row = next(line for line in page.splitlines() if line.startswith('<tr data-verdict="contradicted"'))
     assert "16 of 20 settings" in row and 'data-value="0.8"' in row and "Hui et al. 2022" in row
+    assert re.search(r'<a class="nc-to-figure" href="chapters/\w+\.html#[\w-]+">figure</a>', row)
 
 
 def test_one_setting_shows_its_estimate_and_a_setting_without_verdict_counts_as_none(book):
