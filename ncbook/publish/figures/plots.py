@@ -68,7 +68,8 @@ def layer_map(axes: Axes, table: pd.DataFrame, column: str, **limits):
         for text in axes.clabel(lines, fmt=lambda k: f"{10.0**k:g}", fontsize=8):
             text.set_path_effects([withStroke(linewidth=2, foreground="black")])
     axes.set(yticks=v.index, xlabel="epoch")
-    axes.set_xticks(range(v.shape[1]), [str(epoch) for epoch in v.columns])
+    each = 1 + (sum(len(str(epoch)) for epoch in v.columns) > 24)  # of long numbers every second: all would run together
+    axes.set_xticks(range(v.shape[1])[::-1][::each], [str(epoch) for epoch in v.columns[::-1][::each]])
     axes.invert_yaxis()
     axes.grid(False)
     return mesh, v
