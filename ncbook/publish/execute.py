@@ -170,14 +170,14 @@ def run(requested: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
     # neither a reader's own styles and start-up files nor a home that cannot be written change a figure
     homes = {variable: str(paths.writable(paths.build() / ".home" / name)) for variable, name in HOMES.items()}
     with settings.within({**homes, "PYTHONSTARTUP": ""}):
-        if not list(Path(homes["MPLCONFIGDIR"]).glob("fontlist*")):  # once, not in each kernel, where it would say so on the page
-            subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], check=False, stderr=subprocess.DEVNULL)
         return _run(stale, jobs=jobs)
 
 
 def _run(stale: list[Chapter], *, jobs: int | None) -> list[Chapter]:
     broken = train(stale, jobs=jobs)
     ready = [chapter for chapter in stale if chapter not in broken]
+    if ready and not list((paths.build() / ".home" / HOMES["MPLCONFIGDIR"]).glob("fontlist*")):  # once: a kernel would say so on its page
+        subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], check=False, stderr=subprocess.DEVNULL)
     with ThreadPoolExecutor(2 * settings.jobs(jobs)) as pool:  # each kernel is a process of its own, and waits a good part of its time
         working = [pool.submit(_execute, chapter) for chapter in ready]
         try:

@@ -213,6 +213,7 @@ def test_grids():
         "seeds": 3,
         "first_seed": 7,
         "shuffled_epochs": 5,
+        "gaussian_epochs": 4,
     }
     runs = grid(**given)
     assert [(r["dataset"], r["model"], r["seed"]) for r in runs[::3]] == [(d, m, 7) for d in given["dataset"] for m in given["model"]]
@@ -220,7 +221,7 @@ def test_grids():
     shuffled = shuffled_grid(**given)
     assert [(r["dataset"], r["seed"]) for r in shuffled] == [(d, s) for d in given["dataset"] for s in (7, 8, 9)]
     assert {(r["model"], r["epochs"], r["label_noise"]) for r in shuffled} == {("mlp_deep", 5, 0.9)}
-    assert {(r["dataset"], r["weight_decay"]) for r in gaussian_grid(**given)} == {("gaussian:separation=20", 2e-3)}
+    assert {(r["dataset"], r["epochs"], r["weight_decay"]) for r in gaussian_grid(**given)} == {("gaussian:separation=20", 4, 2e-3)}
 
 
 def in_batches(network, images, size: int, layers: int) -> torch.Tensor:

@@ -177,7 +177,7 @@ def test_what_cannot_run_is_said_before_anything_starts(home):
         with pytest.raises(InputError, match=message):
             sweep(function, grid)
     for bad in (0, -1):
-        with pytest.raises(InputError, match="use a whole number of at least 1"):
+        with pytest.raises(InputError, match="use a whole number from 1 to 1024"):
             sweep(wave, [{"name": "a", "seed": 0}], jobs=bad)
     assert not (home / "data" / "runs").exists() or not any((home / "data" / "runs").iterdir())
 
