@@ -127,7 +127,8 @@ def test_every_control_changes_its_chart_by_keyboard_and_by_mouse(site, page, ad
             kind, before = page.run(f"{control}.type"), page.run(drawn(number))
             page.run(f"{control}.scrollIntoView({{ block: 'center', behavior: 'instant' }})")
             page.run(f"{control}.focus()")
-            page.press("ArrowDown" if kind == "select-one" else "ArrowRight")
+            at_end = page.run(f"{control}.type === 'range' && {control}.value === {control}.max")
+            page.press("ArrowDown" if kind == "select-one" else "ArrowLeft" if at_end else "ArrowRight")
             changed(page, number, before)
             if kind == "radio":
                 before = page.run(drawn(number))
