@@ -174,6 +174,7 @@ def run(requested: list[Chapter], *, jobs: int | None = None) -> list[Chapter]:
 
 
 def _run(stale: list[Chapter], *, jobs: int | None) -> list[Chapter]:
+    """Train and execute chapters, in the environment that there is; returns those that failed."""
     broken = train(stale, jobs=jobs)
     ready = [chapter for chapter in stale if chapter not in broken]
     if ready and not list((paths.build() / ".home" / HOMES["MPLCONFIGDIR"]).glob("fontlist*")):  # once: a kernel would say so on its page

@@ -226,6 +226,14 @@ def test_the_weight_is_read_at_compute_time():
     assert not list(means.parameters())
 
 
+def by_two_processes(work, folder) -> dict:
+    """What ``work(rank, path, results)`` leaves in `results` in two new processes."""
+    with processes.Manager() as manager:
+        results = manager.dict()
+        processes.spawn(work, args=(folder / "store", results), nprocs=2)
+        return dict(results)
+
+
 def _worker(rank, path, results):
     torch.distributed.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
     H, y = data()
@@ -239,10 +247,7 @@ def _worker(rank, path, results):
 
 @pytest.mark.slow  # two new processes import torchvision
 def test_two_processes(tmp_path):
-    with processes.Manager() as manager:
-        results = manager.dict()
-        processes.spawn(_worker, args=(tmp_path / "store", results), nprocs=2)
-        found = dict(results)
+    found = by_two_processes(_worker, tmp_path)
     wanted = collapse_table(data(), **head()).iloc[0]
     for rank, alone in ((0, 40), (1, 110)):
         assert found[rank].pop("alone") == alone  # each has its own part back after the sync
@@ -281,10 +286,7 @@ def _half_bad(rank, path, results):
 
 @pytest.mark.slow  # two new processes import torchvision
 def test_what_one_of_two_processes_cannot_measure_is_refused_in_both(tmp_path):
-    with processes.Manager() as manager:
-        results = manager.dict()
-        processes.spawn(_half_bad, args=(tmp_path / "store", results), nprocs=2)
-        found = dict(results)
+    found = by_two_processes(_half_bad, tmp_path)
     assert "some processes have a test set" in found[0, "test"] == found[1, "test"]
     refused = {"labels": "labels must be in", "second": "NaN", "raw": "mat1 and mat2", "loader": "must be a loader", "head": "shape"}
     for name, says in (refused | {"device": "CUDA"}).items():

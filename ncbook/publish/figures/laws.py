@@ -24,6 +24,7 @@ def line_chart(table: pd.DataFrame, *, x: str, y: Mapping[str, str], colour: str
         sliders[name] = [f"{place:g}" for place in places]
     inside = f"datum.x >= {places}[min({FIRST}, {LAST})] && datum.x <= {places}[max({FIRST}, {LAST})]"
     spec = chart_of(table, y, rows, params, conditions, sliders)
+    above = 15 * rows["series"].nunique() + 8  # pixels from the plot up to what is said of the first line; the title makes room
     spec["transform"] += [{"filter": "isValid(datum.y) && datum.y > 0"}, {"calculate": "log(datum.y) / LN10", "as": "decades"}]
     fit = {"regression": "decades", "on": "x", "groupby": ["series"]}
     look = {"field": "series", "type": "nominal", "sort": None, "title": None, "scale": {"range": COLOURS}}
@@ -65,7 +66,7 @@ def line_chart(table: pd.DataFrame, *, x: str, y: Mapping[str, str], colour: str
                     fit | {"params": True},
                     {"calculate": "datum.keys[0]", "as": "series"},
                     {"window": [{"op": "row_number", "as": "row"}]},
-                    {"calculate": f"{spec['height']} - 15 * datum.row + 6", "as": "pixel"},  # where a line that falls is not
+                    {"calculate": f"15 * datum.row - {above}", "as": "pixel"},
                     {"calculate": told, "as": "told"},
                 ],
                 "mark": {"type": "text", "align": "left", "fontSize": 12},
