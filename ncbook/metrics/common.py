@@ -3,6 +3,8 @@
 True V = 0.5 measures about 0.43 at 10 samples a class and 0.49 at 100: the class means absorb part of the spread.
 """
 
+from operator import index
+
 import torch
 from torch import Tensor
 
@@ -26,6 +28,7 @@ def at_common_size(
     0.1
     """
     features, labels, num_classes = check_features(features, labels, num_classes=num_classes)
+    n_per_class = check_common_n(n_per_class)
     subsets = CommonSize(n_per_class, num_classes)
     order = torch.randperm(len(labels), generator=generator) if generator is not None else torch.arange(len(labels))
     smallest = int(labels.bincount(minlength=num_classes).min())
@@ -35,6 +38,21 @@ def at_common_size(
     return subsets.compute()
 
 
+def check_common_n(common_n) -> int:
+    """A common size as an int, of whatever kind the whole number is; `InputError` if it is none, or leaves no within-class variance.
+
+    >>> check_common_n(torch.tensor(5))
+    5
+    """
+    try:
+        size = index(common_n)
+    except (TypeError, ValueError):
+        raise InputError(f"the common size common_n must be a whole number, not {common_n!r}") from None
+    if size < 2:
+        raise InputError(f"a common size of {size} a class leaves no within-class variance; use at least 2")
+    return size
+
+
 class CommonSize:
     """`at_common_size` batch by batch: the rows of a subset are kept until it is complete.
 
@@ -42,10 +60,6 @@ class CommonSize:
     """
 
     def __init__(self, n_per_class: int, num_classes: int) -> None:
-        if not hasattr(n_per_class, "__index__"):
-            raise InputError(f"the common size common_n must be a whole number, not {n_per_class!r}")
-        if n_per_class < 2:
-            raise InputError(f"a common size of {n_per_class} a class leaves no within-class variance; use at least 2")
         self.n, self.classes = n_per_class, num_classes
         self.waiting: list[list[Tensor]] = [[] for _ in range(num_classes)]  # rows (k, d) of each class, in the order that they came
         self.have = [0] * num_classes

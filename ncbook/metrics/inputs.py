@@ -29,7 +29,7 @@ def as_tensor(values, what: str) -> Tensor:
             raise InputError(f"{what} are sparse or quantised; give them as an ordinary tensor (.to_dense() or .dequantize())")
         values = values.detach()
         return values.cpu() if values.device.type == "mps" else values  # that device has no float64
-    if np.ma.is_masked(values):
+    if _masked(values):
         raise InputError(f"{what} are a masked array with masked values; leave their rows out, or fill them with .filled(...)")
     if hasattr(values, "toarray"):
         raise InputError(f"{what} are a sparse matrix; give {what}.toarray()")
@@ -53,6 +53,13 @@ def as_tensor(values, what: str) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # torch warns of arrays that may not be written to; nothing here writes
         return torch.from_numpy(array) if array.ndim else torch.tensor(array.item())
+
+
+def _masked(values) -> bool:
+    """Whether an array, or one within lists, has masked values."""
+    if isinstance(values, (list, tuple)):
+        return any(map(_masked, values))
+    return isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values)
 
 
 def compute_dtype(features: Tensor) -> torch.dtype:
@@ -102,10 +109,15 @@ def check_outputs(outputs, *, samples: int, num_classes: int | None = None) -> t
         num_classes = scores_width(outputs) if num_classes is None else num_classes
         if outputs.shape[1] != num_classes:
             raise InputError(f"the outputs (scores) have {outputs.shape[1]} columns for {num_classes} classes; there must be one a class")
-        if outputs.is_floating_point() and outputs.numel() and not bool(outputs.amax() < torch.inf):
+        if outputs.is_floating_point() and outputs.numel() and not has_largest(outputs):
             raise InputError("the outputs (scores) contain NaN or infinity, and then no score is the largest")
         outputs = outputs.argmax(1)
     return check_labels(outputs, samples=samples, num_classes=num_classes, what="outputs")
+
+
+def has_largest(scores: Tensor) -> bool:
+    """Whether every row of scores (…, C) has a largest: none is NaN, infinity, or minus infinity throughout."""
+    return bool(torch.isfinite(scores.amax(-1)).all())
 
 
 def scores_width(outputs) -> int | None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ncbook.errors import InputError, unknown
 from ncbook.metrics.collapse import vci_of, within_scatter
-from ncbook.metrics.common import CommonSize
+from ncbook.metrics.common import CommonSize, check_common_n
 from ncbook.metrics.head import Head, decides_at, find_head, is_linear, is_plain, linear_like, module_head, quantised_layers, two_class
 from ncbook.metrics.inputs import check_labels
 from ncbook.metrics.moments import check_weighting
@@ -84,6 +84,7 @@ def measure(
     with processes.all_or_none():
         network = _Network(plain(model), layer, head, batch, scores, pooling, device)
     processes.check_same(test is None, "a test set")
+    common_n = None if common_n is None else check_common_n(common_n)
     options = _Options(weighting, common_n, vci, kmeans, strict, 0 if distributed else memory, progress)
     rows, references = [], None
     with network.measuring(processes):

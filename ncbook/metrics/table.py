@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ncbook.errors import InputError
 from ncbook.metrics.collapse import _cdnv, classifier_geometry, mean_geometry, nc1_from, nc3_self_duality, variance_ratio, vci_from
-from ncbook.metrics.common import at_common_size
+from ncbook.metrics.common import at_common_size, check_common_n
 from ncbook.metrics.inputs import check_features, check_head, check_outputs, scores_width
 from ncbook.metrics.moments import ClassMoments, check_weighting
 from ncbook.metrics.projection import MeanSpan, _check_width
@@ -98,6 +98,7 @@ def collapse_table(
     >>> table[["split", "n", "error", "variance_ratio", "nc4_ncc_mismatch"]].round(12).values.tolist()
     [['train', 4, 0.0, 0.04, 0.0], ['test', 4, 0.0, 0.04, 0.0]]
     """
+    common_n = None if common_n is None else check_common_n(common_n)
     rows = []
     data = _measured(train, test, weight, bias, weighting, strict)
     for split, second, reference, features, labels, head in data:

@@ -37,6 +37,7 @@ from ncbook.metrics import (
     vci,
     weak_kmeans,
 )
+from ncbook.metrics.common import at_common_size
 from ncbook.metrics.error import error_rate
 from ncbook.metrics.head import Head, find_head, two_class
 from ncbook.metrics.intrinsic import two_nearest
@@ -132,6 +133,8 @@ HOSTILE = {
     "NaN": (lambda: (np.where(H > 2, np.nan, H), LABELS), "NaN"),
     "one column": (lambda: (H[:, 0], LABELS), "flatten"),
     "masked values": (lambda: (np.ma.array(H, mask=H > 2), LABELS), "masked"),  # which were measured
+    "masked rows in a list": (lambda: (list(np.ma.array(H, mask=H > 2)), LABELS), "masked"),
+    "a masked number in a list": (lambda: ([[1.0, np.ma.masked], [2.0, 3.0]], [0, 1]), "masked"),
     "labels in a column": (lambda: (H, LABELS[:, None]), r"use squeeze\(1\)"),  # argmax(1) makes them all 0
 }
 
@@ -144,6 +147,20 @@ def test_one_sentence(kind, entry, counted):
         ENTRIES[entry](*make())
     assert "\n" not in str(caught.value)
     counted("hostile inputs of metrics refused in one sentence")
+
+
+@pytest.mark.parametrize("size", [2, np.int64(2), np.array(2), torch.tensor(2)])
+def test_a_common_size_of_any_whole_kind(size):
+    """A tensor of it was refused or, as a column, kept its type."""
+    expected = collapse_table((H, LABELS), common_n=2)
+    pd.testing.assert_frame_equal(collapse_table((H, LABELS), common_n=size), expected)
+    assert type(collapse_table((H, LABELS), common_n=size)["common_n"].iloc[0]) is type(expected["common_n"].iloc[0])
+
+
+def test_a_table_with_a_column_called_mask():
+    """NumPy takes any ``_mask`` for the mask of a masked array."""
+    table = pd.DataFrame(H, columns=["_mask", "b", "c", "d"])
+    assert float(error_rate(table, LABELS)) == float(error_rate(H, LABELS))
 
 
 def test_moments_stand_for_features():
@@ -223,10 +240,15 @@ OPTIONS = [
     (lambda: condition(np.full((3, 3), np.nan), 3), "NaN"),
     (lambda: predictions(H, np.full((3, 4), np.inf)), "NaN or infinite"),
     (lambda: error_rate(H, LABELS[1:]), "do not fit"),
+    (lambda: error_rate(np.where(H > 2, np.nan, H), LABELS), "NaN or infinity"),
+    (lambda: error_rate(np.full_like(H, -np.inf), LABELS), "NaN or infinity"),
     (lambda: convert({"nc1": 0.5}, "papyan paper", num_classes=3), "has no 'nc3_self_duality'"),
     (lambda: Collapse(M, centres=ClassMoments.from_features(H, LABELS % 2)), r"centres have the shape \(2, 4\).*\(3, 4\)"),
     (lambda: Collapse(M, centres=ClassMoments.from_features(H[:, :3], LABELS)), r"centres have the shape \(3, 3\).*\(3, 4\)"),
     (lambda: collapse_table((H, LABELS), common_n=5.5), "common_n must be a whole number"),
+    (lambda: collapse_table((H, LABELS), common_n=np.array([2, 3])), "common_n must be a whole number"),
+    (lambda: collapse_table((H, LABELS), common_n=torch.tensor(2.0)), "common_n must be a whole number"),
+    (lambda: at_common_size(H, LABELS, 1), "at least 2"),
     (lambda: collapse_table((H, LABELS), common_n=50), "train: a common size of 50"),
     (lambda: collapse_table((np.tile(H, 20), LABELS), vci=True), "train: VCI"),
     (lambda: layer_table(lambda x: {"a": x}, [(torch.tensor(H), LABELS)], num_classes=3), "batches must be a function"),
