@@ -20,8 +20,8 @@ def text(chapter: str) -> str:
         return ""
     lines = [
         ":::{dropdown} Open this chapter in a browser",
-        "Nothing is installed on your machine, and nothing is trained: the figures are drawn from the record of the profile `quick`, without a GPU",
-        "and in less than 2 GB of memory. To train, unset `FROM`.",
+        "Nothing is installed on your machine, and nothing is trained: the figures are drawn from the record of the profile `quick`,",
+        "without a GPU and in less than 2 GB of memory. To train, unset `FROM`.",
         "",
         "**Binder** (the button with the rocket above) builds the environment of `make book` first, which takes some minutes.",
     ]
