@@ -54,18 +54,19 @@
 
   function verdicts(view, spec, among) { // of what is chosen, as the controls have it
     const box = document.createElement("div"), table = document.createElement("table");
+    const caption = table.createCaption(), head = table.createTHead().insertRow(), body = table.createTBody();
+    for (const textContent of ["claim", "estimate over the seeds", "verdict"]) {
+      head.append(Object.assign(document.createElement("th"), { scope: "col", textContent }));
+    }
+    caption.setAttribute("aria-live", "polite");
     const signals = Object.fromEntries(spec.params.map(({ name, bind }) => [bind.name, name]));
     const named = Object.keys(among[0].when).filter((words) => words in signals);
     const tell = () => {
       const here = among.find(({ when }) => named.every((words) => view.signal(signals[words]) === when[words]));
-      table.replaceChildren();
-      table.createCaption().append(here.instead_of
+      caption.textContent = here.instead_of
         ? `Another reading, which decides nothing. The claims are judged ${here.instead_of}.`
-        : "The declared reading: in it the claims are judged.");
-      const head = table.createTHead().insertRow(), body = table.createTBody();
-      for (const textContent of ["claim", "estimate over the seeds", "verdict"]) {
-        head.append(Object.assign(document.createElement("th"), { scope: "col", textContent }));
-      }
+        : "The declared reading: in it the claims are judged.";
+      body.replaceChildren();
       for (const cells of here.rows) {
         const row = body.insertRow();
         for (const text of cells) row.insertCell().textContent = text;
@@ -73,7 +74,6 @@
     };
     for (const words of named) view.addSignalListener(signals[words], tell);
     box.className = "nc-explore-verdicts";
-    box.setAttribute("aria-live", "polite");
     box.append(table);
     tell();
     return box;

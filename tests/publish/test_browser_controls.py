@@ -201,7 +201,7 @@ def test_verdicts_follow_the_reading_by_mouse_and_by_keyboard(site, page):
         assert told["instead_of"] in caption and ("declared reading" in caption) == (not told["instead_of"])
         return not told["instead_of"]
 
-    assert follows() and page.run(f"{box}.querySelector('.nc-explore-verdicts').ariaLive") == "polite"
+    assert follows() and page.run(f"{box}.querySelector('.nc-explore-verdicts caption').ariaLive") == "polite"
     page.run(f"{box}.querySelector('[name={names['network']}]').focus()")
     page.press("ArrowDown" if page.run("document.activeElement.type") == "select-one" else "ArrowRight")
     follows()
