@@ -6,18 +6,19 @@ from ncbook.claims.names import setting
 
 MARKS = {"supported": "✔", "contradicted": "✘", "inconclusive": "?", "exploratory": "…", "not measured": "–"}
 
-POWER = re.compile(r"(?<=\d)e([+-])0*(\d+)\b")
+POWER = re.compile(r"((?<![\w.])1|(?<=\d))e([+-])0*(\d+)\b")  # a 1 by itself is not written before a power
 MINUS = re.compile(r"(?<![\w.)\]-])-(?=\.?\d)")
+TIMES = "\u00a0×\u00a0"
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def typeset(text: str) -> str:
     """A text with its numbers as they are printed: with a minus instead of a hyphen, and with powers of ten.
 
-    >>> typeset("from -0.5 to 5.66e-09, in 2-3 settings")
-    'from −0.5 to 5.66\xa0×\xa010⁻⁹, in 2-3 settings'
+    >>> typeset("from -0.5 to 5.66e-09, in 2-3 settings; 1e-05")
+    'from −0.5 to 5.66\xa0×\xa010⁻⁹, in 2-3 settings; 10⁻⁵'
     """
-    powers = POWER.sub(lambda found: f"\u00a0×\u00a010{(found[1].strip('+') + found[2]).translate(RAISED)}", text)
+    powers = POWER.sub(lambda found: f"{'' if found[1] else TIMES}10{(found[2].strip('+') + found[3]).translate(RAISED)}", text)
     return MINUS.sub("−", powers)
 
 

@@ -16,7 +16,7 @@ from ncbook import chapters
 from ncbook.claims.text import MARKS, estimate_text, setting_text, typeset, verdict_text
 from ncbook.errors import InputError
 from ncbook.escape import code, markdown
-from ncbook.publish import front, outputs, questions, sources
+from ncbook.publish import front, launch, outputs, questions, sources
 from ncbook.publish.execute import Chapter, verdicts
 from ncbook.publish.ledger import raw
 
@@ -62,6 +62,8 @@ def page(chapter: Chapter, notebook: dict, beside: Sequence[Chapter] = ()) -> tu
             told = not any(f"# {BESIDE}" in "".join(cell["source"]) for cell in cells)  # a chapter may tell it itself
             texts = {"profiles": _profiles(chapter, judged, beside), "published": _published(chapter, judged) if told else ""}
             listed += [_markdown(name, text) for name, text in texts.items() if text]
+    if text := launch.text(chapter.name):
+        listed.append(_markdown("launch", text))
     if judged or first:
         title, *texts = "".join(listed[0]["source"]).split("\n\n")
         if judged:

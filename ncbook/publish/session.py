@@ -19,7 +19,7 @@ import pandas as pd
 
 from ncbook import chapters, paths, settings
 from ncbook.errors import InputError, unknown
-from ncbook.publish import figures, judge, notebooks, provenance, records
+from ncbook.publish import figures, judge, notebooks, provenance, readings, records, verdicts
 from ncbook.publish.parameters import parameters as parameters_of
 from ncbook.publish.provenance import Markdown
 from ncbook.publish.records import Record
@@ -63,6 +63,10 @@ class Session:
     def show(self, figure, name: str, *, what: str, finding: str, table: pd.DataFrame) -> None:
         """Keep a figure with its table and show it (see `ncbook.publish.figures.show`)."""
         figures.show(figure, name, what=what, finding=finding, table=table, folder=self.output / "figures")
+
+    def readings(self, columns: list[str]) -> pd.DataFrame:
+        """What each way to read the runs, told apart by `columns`, makes of the claims (see `ncbook.publish.readings`)."""
+        return readings.readings(verdicts.judged(self.name, self.tables(), self.profile), columns)
 
     def judge(self) -> Verdicts:
         """Judge every claim of the chapter on its tables, and leave the verdicts for the ledger."""

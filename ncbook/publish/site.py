@@ -15,7 +15,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from ncbook.publish import sources
+from ncbook.publish import launch, sources
 
 ICONS = re.compile(r'\s*<script[^>]*src="[^"]*/scripts/fontawesome\.js[^"]*"></script>')
 IMAGE = re.compile(r'<img (?![^>]*\b(?:loading|width)=)(?=[^>]*\bsrc="([^"]+\.svg)")')
@@ -26,7 +26,7 @@ LIST = re.compile(r'<div role="list" (?=class="citation-list")')  # docutils nam
 NEEDLESS = re.compile(r"thebe|_static/vega/", re.IGNORECASE)  # explore.js loads Vega by itself, when a chart comes into view
 MATHJAX = re.compile(r"mathjax", re.IGNORECASE)
 NORM = re.compile(r"(``.*?``|`.*?`|^ *(?:>>>|\.\.\.).*)|\|")  # outside of code
-PROVIDERS = ("github", "gitlab", "bitbucket")  # that the theme knows, by their addresses
+PROVIDERS = ("github", "gitlab", "bitbucket")  # hosts that the theme knows
 PARTS = {"film": 'class="nc-film"', "explore": 'class="nc-explore"'}  # a script and a style sheet, and what needs them
 
 
@@ -56,9 +56,9 @@ def _page(app: Sphinx, pagename: str, templatename: str, context: dict, doctree:
 
 
 def _buttons(app: Sphinx, config: Config) -> None:
-    """Buttons to the source, to its issues and to Binder, where the configuration says where the repository is."""
+    """Buttons to the source, to its issues, to Binder and to Colab, where the configuration says where the repository is."""
     if base := sources.repository():
-        provider = next((name for name in PROVIDERS if name in base.lower()), None)
+        provider = host if (host := sources.host()) in PROVIDERS else None
         config.html_theme_options |= {
             "repository_url": base,
             "repository_branch": "main",
@@ -67,7 +67,8 @@ def _buttons(app: Sphinx, config: Config) -> None:
             "use_repository_button": True,
             "use_issues_button": provider != "bitbucket",  # the theme has none for it
             "use_edit_page_button": provider is not None,
-            "launch_buttons": {"binderhub_url": "https://mybinder.org", "notebook_interface": "jupyterlab"},
+            "launch_buttons": {"binderhub_url": "https://mybinder.org", "notebook_interface": "jupyterlab"}
+            | ({"colab_url": launch.COLAB} if launch.on_colab() else {}),
         }
 
 

@@ -1,15 +1,25 @@
-"""Links to what a figure was made by: in the repository at a commit where ``_config.yml`` says where that is, else copies in the site."""
+"""Links to what a figure was made by: in the repository at a commit where ``_config.yml`` says where that is, on a host whose addresses are
+known; else copies in the site."""
 
 import json
 import shutil
 from functools import cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ncbook import chapters, paths
 from ncbook.publish import commits, notebooks
 from ncbook.publish.execute import Chapter
 
 KINDS = {"notebook": "Notebook", "experiment": "Experiment"}
+HOSTS = {  # by a part of the host's name: what stands between the repository's address and a file at a commit
+    "github": "blob",
+    "gitlab": "-/blob",
+    "bitbucket": "src",
+    "codeberg": "src/commit",
+    "forgejo": "src/commit",
+    "gitea": "src/commit",
+}
 
 
 def link(chapter: Chapter, kind: str) -> str:
@@ -17,15 +27,15 @@ def link(chapter: Chapter, kind: str) -> str:
     path = _path(chapter.name, kind)
     if not path.is_file():
         return f"no {kind} module"
-    if base := repository():
-        return f"[{KINDS[kind]}]({base}/blob/{_commit(chapter)}/{path.relative_to(paths.root())})"
+    if known := host():
+        return f"[{KINDS[kind]}]({repository()}/{HOSTS[known]}/{_commit(chapter)}/{path.relative_to(paths.root())})"
     return f"{{download}}`{KINDS[kind]} <sources/{chapter.name}/{path.name}>`"
 
 
 def copy(chapter: Chapter, folder: Path) -> None:
-    """Lay copies of a chapter's sources in `folder`, where the links of a book without a repository find them."""
+    """Lay copies of a chapter's sources in `folder`, where links find them that do not lead into a repository."""
     for path in (_path(chapter.name, kind) for kind in KINDS):
-        if path.is_file() and not repository():
+        if path.is_file() and not host():
             (folder / "sources" / chapter.name).mkdir(parents=True, exist_ok=True)
             shutil.copy(path, folder / "sources" / chapter.name)
 
@@ -35,6 +45,12 @@ def repository() -> str:
     config = chapters.read_yaml(paths.root() / "_config.yml")
     url = (config.get("repository") or {}).get("url") if isinstance(config, dict) else None
     return str(url or "").rstrip("/")
+
+
+def host() -> str:
+    """Which of `HOSTS` the repository is on; empty for another one, or without a repository."""
+    name = urlsplit(repository()).hostname or ""
+    return next((known for known in HOSTS if known in name), "")
 
 
 def _path(chapter: str, kind: str) -> Path:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 from importlib import resources
 from importlib.util import find_spec
 
@@ -12,11 +13,12 @@ import pytest
 from chromium import Page
 
 from ncbook.publish import pdf
+from ncbook.publish.figures import chart
 
 pytestmark = pytest.mark.slow
 INTERACTIVE = {  # pages with charts, and how many
     "chapters/train_test_collapse.html": 1,
-    "chapters/transfer_degradation.html": 1,
+    "chapters/transfer_degradation.html": 2,
     "chapters/cascading_collapse.html": 3,
     "chapters/symmetric_generalization.html": 2,
     "chapters/rank_robustness.html": 1,
@@ -146,6 +148,97 @@ def test_pointing_at_a_line_tells_its_numbers(site, page):
     charts(page, 1)
     page.point(".nc-explore .mark-symbol path", 3)
     page.until("document.querySelector('#vg-tooltip-element.visible')?.textContent.includes('epoch')")
+
+
+@pytest.mark.parametrize("address", INTERACTIVE)
+def test_a_control_says_its_name_once_and_a_chart_writes_powers_of_ten(site, page, address):
+    whole(page, site, address)
+    said = """[...document.querySelectorAll(".nc-explore .vega-bind")].flatMap((bind) => {
+      const name = bind.querySelector(".vega-bind-name").textContent;
+      const values = [...bind.querySelectorAll("option, .vega-bind-radio label")].map((one) => one.textContent);
+      return values.filter((text) => text.startsWith(`${name} `));
+    })"""
+    assert page.run(said) == []
+    texts = "[...document.querySelectorAll('.nc-explore text, .nc-explore output, .nc-explore option')].map((one) => one.textContent)"
+    assert [text for text in page.run(texts) if re.search(r"\de[+-−]?\d", text)] == []
+    checked = "[...document.querySelectorAll('.nc-explore .vega-bind-radio')].map((group) => group.querySelectorAll(':checked').length)"
+    assert set(page.run(checked)) <= {1}  # none switches off those of another chart
+
+
+def test_numbers_are_written_as_in_the_text(site, page):
+    """A chart of numbers that are small and large, put into a page in place of its own."""
+    page.open((site / "chapters/train_test_collapse.html").as_uri())
+    table = pd.DataFrame({"x": [1e-9, 1e-5, 1.0, 1e7], "value": [-1e-7, 0.00025, 12340.0, 2.5e6], "one": ["a"] * 4})
+    spec = chart(table, x="x", y={"value": "value"}, colour="one", choose={}, log="x")
+    page.run(f"document.querySelector('.nc-explore script').textContent = {json.dumps(json.dumps(spec))}; 0")
+    charts(page, 1)
+    page.run("document.querySelector('.nc-explore details').open = true; 0")
+    cells = (
+        "[...document.querySelectorAll('.nc-explore tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent).join(' | '))"
+    )
+    page.until(f"{cells}.length === 4")
+    assert page.run(cells) == ["a | 10⁻⁹ | −10⁻⁷", "a | 10⁻⁵ | 0.00025", "a | 1 | 12340", "a | 10⁷ | 2.5 × 10⁶"]
+    assert page.run("getComputedStyle(document.querySelector('.nc-explore thead')).display") != "none"
+    shown = page.run("[...document.querySelectorAll('.nc-explore .role-axis-label text')].map((one) => one.textContent)")
+    assert "10⁻⁵" in shown and all(re.fullmatch(r"−?[\d.]+|([\d.]+ × )?10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+", text) for text in shown)
+
+
+def test_verdicts_follow_the_reading_by_mouse_and_by_keyboard(site, page):
+    page.open((site / "chapters/cascading_collapse.html").as_uri())
+    charts(page, 3)
+    box = "document.querySelectorAll('.nc-explore')[1]"
+    spec = json.loads(page.run(f"{box}.querySelector('script').textContent"))
+    names = {param["bind"]["name"]: param["name"] for param in spec["params"]}
+
+    def follows() -> bool:
+        """What stands in the table is what its own controls say; whether that is the declared reading."""
+        control = f"(name) => ({box}.querySelector(`select[name=${{name}}]`) ?? {box}.querySelector(`[name=${{name}}]:checked`)).value"
+        chosen = {words: page.run(f"({control})({names[words]!r})") for words in ("network", "layer read", "positions")}
+        (told,) = [one for one in spec["usermeta"]["verdicts"] if one["when"] == chosen]
+        cells = f"[...{box}.querySelectorAll('.nc-explore-verdicts tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))"
+        page.wait(lambda: page.run(cells) == told["rows"])
+        caption = page.run(f"{box}.querySelector('.nc-explore-verdicts caption').textContent")
+        assert told["instead_of"] in caption and ("declared reading" in caption) == (not told["instead_of"])
+        return not told["instead_of"]
+
+    assert follows() and page.run(f"{box}.querySelector('.nc-explore-verdicts caption').ariaLive") == "polite"
+    page.run(f"{box}.querySelector('[name={names['network']}]').focus()")
+    page.press("ArrowDown" if page.run("document.activeElement.type") == "select-one" else "ArrowRight")
+    follows()
+    page.run(f"{box}.querySelector('[name={names['layer read']}]').focus()")
+    page.press("ArrowDown")
+    assert not follows()
+    place = page.run(f"[...document.querySelectorAll('.nc-explore input')].indexOf({box}.querySelector('[value=pooled]'))")
+    page.click(".nc-explore input", place)
+    assert not follows()
+
+
+def test_epochs_are_scrubbed_with_a_slider(site, page):
+    page.open((site / "chapters/transfer_degradation.html").as_uri())
+    charts(page, 2)
+    slider, points = (
+        "document.querySelector('.nc-explore input[type=range]')",
+        "document.querySelectorAll('.nc-explore .mark-symbol path').length",
+    )
+    spec = json.loads(page.run("document.querySelector('.nc-explore script').textContent"))
+    words = next(iter(spec["usermeta"]["sliders"].values()))
+    assert page.run(f"{slider}.value") == str(len(words) - 1) and page.run(f"{slider}.getAttribute('aria-valuetext')") == words[-1]
+    whole_path, axis = page.run(points), page.run("document.querySelector('.nc-explore .role-axis-label').innerHTML")
+    page.run(f"{slider}.focus()")
+    page.press("Home")
+    page.until(f"{points} < {whole_path} && {slider}.getAttribute('aria-valuetext') === '0'")
+    untrained = page.run(points)
+    page.click(".nc-explore input[type=range]")  # its middle
+    page.until(f"{untrained} < {points} && {points} < {whole_path}")
+    assert page.run("document.querySelector('.nc-explore .role-axis-label').innerHTML") == axis  # lines grow, and nothing else moves
+
+
+@pytest.mark.parametrize("address", INTERACTIVE)
+def test_each_chart_follows_a_still_figure(site, page, address):
+    page.open((site / address).as_uri())
+    stills = """[...document.querySelectorAll(".nc-explore")].map((box) => [...document.querySelectorAll("article figure img")]
+      .some((still) => still.compareDocumentPosition(box) & Node.DOCUMENT_POSITION_FOLLOWING))"""
+    assert page.run(stills) == [True] * INTERACTIVE[address]
 
 
 @pytest.mark.parametrize("width", [390, 1400])

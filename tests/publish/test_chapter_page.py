@@ -43,10 +43,37 @@ def test_sources_are_copies_in_the_site_or_files_of_the_repository_at_a_commit(m
     assert sources.link(chapter, "experiment") == "{download}`Experiment <sources/wide_networks/experiment.py>`"
     sources.copy(chapter, tmp_path)
     assert {p.name for p in (tmp_path / "sources" / "wide_networks").iterdir()} == {"wide_networks.ipynb", "experiment.py"}
-    monkeypatch.setattr(sources, "repository", lambda: "https://example.org/book")
     monkeypatch.setattr(sources, "_here", lambda: "c" * 40)
+    monkeypatch.setattr(sources, "repository", lambda: "https://github.com/someone/book")
     link = sources.link(chapter, "experiment")
-    assert link == f"[Experiment](https://example.org/book/blob/{'c' * 40}/ncbook/chapters/wide_networks/experiment.py)"
+    assert link == f"[Experiment](https://github.com/someone/book/blob/{'c' * 40}/ncbook/chapters/wide_networks/experiment.py)"
+    sources.copy(chapter, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize(
+    ("host", "between"),
+    [
+        ("github.com", "blob"),
+        ("gitlab.com", "-/blob"),
+        ("gitlab.uni.example", "-/blob"),
+        ("bitbucket.org", "src"),
+        ("codeberg.org", "src/commit"),
+        ("forgejo.uni.example", "src/commit"),
+        ("example.org", None),  # a host that nobody knows: a copy
+    ],
+)
+def test_a_link_to_a_file_is_as_its_host_has_it(monkeypatch, tmp_path, host, between):
+    chapter, repository = Chapter("wide_networks", "quick", {}), f"https://{host}/github-users/book"
+    monkeypatch.setattr(sources, "repository", lambda: repository)
+    monkeypatch.setattr(sources, "_here", lambda: "c" * 40)
+    link = sources.link(chapter, "notebook")
+    if between:
+        assert link == f"[Notebook]({repository}/{between}/{'c' * 40}/book/chapters/wide_networks.ipynb)"
+    else:
+        assert link == "{download}`Notebook <sources/wide_networks/wide_networks.ipynb>`"
+    sources.copy(chapter, tmp_path)
+    assert (tmp_path / "sources" / "wide_networks" / "wide_networks.ipynb").is_file() == (between is None)
 
 
 def test_the_command_names_profile_record_and_changed_seeds():

@@ -4,7 +4,9 @@ import csv
 import io
 import json
 import re
+import tomllib
 from collections import Counter
+from urllib.parse import unquote
 
 import pytest
 from checkouts import BOOK
@@ -12,7 +14,7 @@ from checkouts import BOOK
 from ncbook import chapters, paths
 from ncbook.claims.text import MARKS
 from ncbook.errors import InputError
-from ncbook.publish import front, ledger, notebooks, questions, records
+from ncbook.publish import front, ledger, notebooks, questions, records, sources
 from ncbook.publish.execute import Chapter
 from ncbook.publish.ledger import Judged
 
@@ -163,6 +165,23 @@ def test_the_readme_counts_the_verdicts_of_the_largest_records():
         counts.update(verdict["verdict"] for verdict in known["verdicts"] if verdict["id"] in claims)
     said = f"{sum(counts.values())} claims, {ledger.counts_text(counts)}"
     assert said in " ".join((BOOK / "README.md").read_text(encoding="utf-8").split()), f"README.md must say: {said}"
+
+
+BADGE = re.compile(r"^\[!\[(.+)\]\((\S+)\)\]\((\S+)\)$", re.MULTILINE)
+
+
+def test_the_badges_of_the_readme_are_true(book):
+    badges = {words: (unquote(image), target) for words, image, target in BADGE.findall((BOOK / "README.md").read_text(encoding="utf-8"))}
+    project = tomllib.loads((BOOK / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lowest = project["requires-python"].removeprefix(">=")
+    licences = re.findall(r"^  - (\S+)$", (BOOK / "CITATION.cff").read_text(), re.MULTILINE)[:2]
+    assert project["license"] == licences[0] and all((BOOK / target).is_file() for _, target in badges.values() if ":" not in target)
+    expected = {f"Python {lowest} or newer": f"≥ {lowest}", f"Code {licences[0]}, text {licences[1]}": " · ".join(licences)}
+    if (url := sources.repository()) and sources.host() == "github":  # of the workflow that runs the tests
+        expected["tests"] = f"{url}/actions/workflows/test.yml/badge.svg"
+    assert list(badges) == list(expected), f"README.md must have these badges: {expected}"
+    assert all(said in badges[words][0].replace("--", "-") for words, said in expected.items())
+    assert (BOOK / ".github" / "workflows" / "test.yml").is_file()
 
 
 def test_a_contradicted_claim_carries_its_fraction(book):

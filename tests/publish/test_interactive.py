@@ -53,7 +53,8 @@ def test_there_is_a_control_for_what_has_several_values():
         )
     )
     assert list(found) == ["data", "layers", "seed", "measure"]
-    assert found["data"]["bind"] == {"input": "radio", "options": ["MNIST, MLP", "CIFAR-10, MLP"], "name": "data"}
+    names = ["MNIST, MLP", "CIFAR-10, MLP"]
+    assert found["data"]["bind"] == {"input": "radio", "options": names, "labels": names, "name": "data"}
     assert (found["layers"]["bind"]["input"], found["layers"]["bind"]["max"]) == ("range", 1)
     assert found["seed"]["bind"]["options"][1:] == [0, 1] and found["measure"]["bind"]["options"] == ["V", "1"]
     assert list(controls(lines(TABLE[(TABLE.seed == 1) & (TABLE.loss == "squared")]))) == []
@@ -64,6 +65,57 @@ def test_a_slider_goes_through_the_values_in_order_and_says_them():
     assert spec["usermeta"]["sliders"] == {"choice1": ["1", "6"]}
     assert rows_of(spec)["choice1"].tolist() == [int(n == 6) for n in TABLE["linear_layers"]]
     assert spec["encoding"]["y"]["scale"] == {"type": "log", "nice": False, "domain": [0.1235, 3.123]}  # the same at each of its places
+
+
+def test_a_value_does_not_say_the_name_of_its_control_again():
+    table = TABLE.assign(statistics=TABLE.seed.map({0: "100 images", 1: "running averages"}))
+    bind = controls(lines(table, choose={"batch norm by": "statistics"}))["batch norm by"]["bind"]
+    assert bind["labels"] == ["100 images", "running averages"]
+    assert bind["options"] == rows_of(lines(table, choose={"batch norm by": "statistics"}))["choice0"].unique().tolist()
+
+
+def test_a_small_number_is_written_as_in_the_text():
+    table = TABLE.assign(weight_decay=TABLE.seed.map({0: 1e-5, 1: 2.5e-7}))
+    assert controls(lines(table, choose={"w": "weight_decay"}))["w"]["bind"]["options"] == [
+        "weight decay 10⁻⁵",
+        "weight decay 2.5\u00a0×\u00a010⁻⁷",
+    ]
+    assert lines(table, slide={"w": "weight_decay"})["usermeta"]["sliders"]["choice1"] == ["2.5\u00a0×\u00a010⁻⁷", "10⁻⁵"]
+    of_law = figures.line_chart(table, x="weight_decay", y={"V": "variance_ratio"}, colour="loss", choose={})
+    assert of_law["usermeta"]["sliders"]["first"] == ["2.5\u00a0×\u00a010⁻⁷", "10⁻⁵"]
+
+
+def test_lines_are_drawn_along_a_column_up_to_the_place_of_a_slider():
+    spec = lines(x="nc1", choose={}, along={"up to epoch": "epoch"}, log="", falling=True)
+    slider = controls(spec)["up to epoch"]
+    assert (slider["value"], slider["bind"]["max"]) == (1, 1)  # all of it at first
+    assert f"datum.{slider['name']} <= {slider['name']}" in [step.get("filter") for step in spec["transform"]]
+    assert spec["encoding"]["order"] == {"field": "along"} and rows_of(spec)["along"].tolist() == TABLE["epoch"].tolist()
+    ends = [float(f"{end:.4g}") for end in (TABLE.nc1.min(), TABLE.nc1.max())]
+    assert spec["encoding"]["x"]["scale"] == {"zero": False, "domain": ends, "reverse": True}
+    assert spec["encoding"]["y"]["scale"]["domain"] == [0.1235, 3.123]  # neither scale moves
+    assert "order" not in lines()["encoding"] and "domain" not in lines()["encoding"]["x"]["scale"]
+
+
+def test_the_verdicts_of_what_is_chosen_stand_below():
+    verdicts = pd.DataFrame(
+        [
+            ("mnist", "mlp", "squared", "It falls.", "0.1", "✔ supported", ""),
+            ("mnist", "mlp", "cross_entropy", "It falls.", "0.9", "✘ contradicted; as declared, supported", "squared loss"),
+        ],
+        columns=["dataset", "model", "loss", "claim", "estimate", "verdict", "instead_of"],
+        index=[0, 0],  # as of tables put one below the other
+    )
+    told = lines(choose={"data": ["dataset", "model"], "fit": "loss"}, verdicts=verdicts)["usermeta"]["verdicts"]
+    assert told == [
+        {"when": {"data": "MNIST, MLP", "fit": "squared loss"}, "instead_of": "", "rows": [["It falls.", "0.1", "✔ supported"]]},
+        {
+            "when": {"data": "MNIST, MLP", "fit": "cross-entropy"},
+            "instead_of": "squared loss",
+            "rows": [["It falls.", "0.9", "✘ contradicted; as declared, supported"]],
+        },
+    ]
+    assert "verdicts" not in lines()["usermeta"]
 
 
 def test_a_long_list_is_a_menu():

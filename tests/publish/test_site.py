@@ -168,18 +168,20 @@ def test_buttons_to_the_repository_where_there_is_one(configured):
 
 
 @pytest.mark.parametrize(
-    ("host", "provider", "issues", "edit"),
+    ("host", "provider", "issues", "edit", "colab"),
     [
-        ("github.com", "github", True, True),
-        ("gitlab.uni.example", "gitlab", True, True),
-        ("bitbucket.org", "bitbucket", False, True),  # the theme refuses to link to its issues
-        ("codeberg.org", "github", True, False),
+        ("github.com", "github", True, True, True),
+        ("github.uni.example", "github", True, True, False),  # Colab does not see it
+        ("gitlab.uni.example", "gitlab", True, True, False),
+        ("bitbucket.org", "bitbucket", False, True, False),  # the theme refuses to link to its issues
+        ("codeberg.org", "github", True, False, False),
     ],
 )
-def test_a_repository_may_be_anywhere(configured, host, provider, issues, edit):
+def test_a_repository_may_be_anywhere(configured, host, provider, issues, edit, colab):
     options = configured({"url": f"https://{host}/someone/book"})
     assert options["repository_provider"] == provider
     assert (options["use_issues_button"], options["use_edit_page_button"]) == (issues, edit)
+    assert ("colab_url" in options["launch_buttons"]) == colab
 
 
 @pytest.mark.parametrize("repository", [None, {}, {"url": None}])

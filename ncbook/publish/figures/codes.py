@@ -21,7 +21,7 @@ def circle_chart(
     The one column of `value`, in words, is told in the middle. `choose` and `slide` are as in `chart`.
     """
     long = table.assign(place=table[assignment].str.split()).explode("place", ignore_index=True).astype({"place": int})
-    rows, params, conditions, sliders = controlled(long, choose, slide)
+    rows, params, conditions, sliders = controlled(long, choose, slide, {})
     classes = long["place"].max() + 1
     angle = 2 * np.pi * long["place"] / classes
     rows["number"], rows["x"], rows["up"] = np.arange(len(long)) % classes, np.cos(angle), np.sin(angle)

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ncbook.publish.figures.interactive import COLOURS, TICKS, _plain, _told, _words, chart_of, controlled
+from ncbook.claims.text import typeset
+from ncbook.publish.figures.interactive import COLOURS, _plain, _told, _words, chart_of, controlled, ticks
 
 FIRST, LAST = "first", "last"  # the two sliders: the ends of the range
 
@@ -15,13 +16,13 @@ def line_chart(table: pd.DataFrame, *, x: str, y: Mapping[str, str], colour: str
 
     `y` is that column in words; `choose` are controls as in `chart`.
     """
-    rows, params, conditions, sliders = controlled(table, choose, {})
+    rows, params, conditions, sliders = controlled(table, choose, {}, {})
     rows["x"], rows["series"] = table[x], _words(table, colour)
     places = sorted(table[x].unique().tolist())
     for name, at in ((FIRST, 0), (LAST, len(places) - 1)):
         bind = {"input": "range", "min": 0, "max": len(places) - 1, "step": 1, "name": f"{name} {_plain(x)} of the line"}
         params.append({"name": name, "value": at, "bind": bind})
-        sliders[name] = [f"{place:g}" for place in places]
+        sliders[name] = [typeset(f"{place:g}") for place in places]
     inside = f"datum.x >= {places}[min({FIRST}, {LAST})] && datum.x <= {places}[max({FIRST}, {LAST})]"
     spec = chart_of(table, y, rows, params, conditions, sliders)
     above = 15 * rows["series"].nunique() + 8  # pixels from the plot up to what is said of the first line; the title makes room
@@ -32,13 +33,13 @@ def line_chart(table: pd.DataFrame, *, x: str, y: Mapping[str, str], colour: str
         "field": "x",
         "type": "quantitative",
         "scale": {"zero": False},
-        "axis": {"title": _plain(x), "grid": False, "tickMinStep": 1} | TICKS,
+        "axis": {"title": _plain(x), "grid": False, "tickMinStep": 1} | ticks("x", False),
     }
     up = {
         "field": "y",
         "type": "quantitative",
         "scale": {"type": "log", "nice": False},
-        "axis": {"title": None, "gridOpacity": 0.6} | TICKS,
+        "axis": {"title": None, "gridOpacity": 0.6} | ticks("y", True),
     }
     told = f"datum.series + ': ' + format(datum.coef[1], '.3f') + ' decades a ' + '{_plain(x)}' + ', R² = ' + format(datum.rSquared, '.3f')"
     return spec | {
@@ -52,7 +53,7 @@ def line_chart(table: pd.DataFrame, *, x: str, y: Mapping[str, str], colour: str
                     "color": look | {"legend": {"orient": "bottom"}},
                     "shape": look | {"scale": {}},
                     "opacity": {"condition": {"test": inside, "value": 1}, "value": 0.25},
-                    "tooltip": _told({"series": colour, "x": x}),
+                    "tooltip": _told(rows, {"series": colour, "x": x}),
                 },
             },
             {
