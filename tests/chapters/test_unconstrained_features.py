@@ -108,7 +108,7 @@ def test_distance_from_its_frame():
     assert np.isnan(q.off_its_frame(frames(train_error=0.02)))
     assert q.orthogonal_in_cross_entropy(frames().assign(loss="cross_entropy", bias=False)) == pytest.approx(5.0)
     relu = pd.concat([frames(to_orthogonal=0.01).assign(bias=False, activation="relu"), frames().assign(bias=False, activation="tanh")])
-    assert q.orthogonal_in_relu(relu) == pytest.approx(0.5)
+    assert q.orthogonal_in_relu(relu) == pytest.approx(0.5) and np.isnan(q.orthogonal_in_cross_entropy(relu))
 
 
 def path(**columns) -> pd.DataFrame:

@@ -114,6 +114,8 @@ def _end(rows: pd.DataFrame) -> pd.Series:
 
 
 def _orthogonal(rows: pd.DataFrame) -> float:
+    if rows.empty:  # a loss that a profile does not train
+        return NAN
     end = _end(rows)
     return end["to_orthogonal"] / end["to_simplex"] if end["train_error"] <= WRONG else NAN
 
