@@ -69,6 +69,31 @@ def test_a_classifier_without_bias_has_none_and_the_seed_says_everything():
     assert runs[1].equals(runs[2]) and not runs[0].equals(runs[1])
 
 
+SETTINGS = {"dataset": "digits", "model": "mlp", "train_size": 50, "loss": "squared", "epochs": 2, "measurements": 1}
+SETTINGS |= {"learning_rate": 0.1, "weight_decay": 0.002, "batch_size": 25, "activation": "relu", "bias": True, **PLAIN}
+
+
+def test_a_fixed_classifier_stays_and_another_does_not():
+    """The distances from both frames, and the size of the classifier, are those of the first weights."""
+    frames = ["to_orthogonal", "to_simplex", "minority_norm"]
+    fixed, free = (chapter.network(**SETTINGS, fixed=fixed).set_index("epoch")[frames] for fixed in (True, False))
+    assert fixed.loc[0].equals(free.loc[0]) and fixed.loc[2].equals(fixed.loc[0]) and not free.loc[2].equals(free.loc[0])
+
+
+def test_a_decay_of_features_changes_training_and_not_the_start():
+    plain, decayed = (chapter.network(**SETTINGS, feature_decay=decay) for decay in (0.0, 0.1))
+    assert plain.iloc[0].equals(decayed.iloc[0]) and not plain.iloc[-1].equals(decayed.iloc[-1])
+
+
+def test_the_loss_is_split_with_the_decay_that_the_network_is_trained_with(monkeypatch):
+    """A loss of 1/2N over ten classes is five times torch's, and so is the penalty beside it."""
+    given = []
+    monkeypatch.setattr(chapter, "central_path", lambda *args, penalty: given.append((len(args), penalty)) or {})
+    for bias in (True, False):
+        chapter.network(**SETTINGS | {"bias": bias, "epochs": 1})
+    assert given == [(4, 0.01)] * 2 + [(3, 0.01)] * 2
+
+
 # --- quantities -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -82,6 +107,24 @@ def test_distance_from_its_frame():
     assert q.off_its_frame(frames(bias=False).assign(bias=False)) == pytest.approx(5.0)
     assert np.isnan(q.off_its_frame(frames(train_error=0.02)))
     assert q.orthogonal_in_cross_entropy(frames().assign(loss="cross_entropy", bias=False)) == pytest.approx(5.0)
+    relu = pd.concat([frames(to_orthogonal=0.01).assign(bias=False, activation="relu"), frames().assign(bias=False, activation="tanh")])
+    assert q.orthogonal_in_relu(relu) == pytest.approx(0.5) and np.isnan(q.orthogonal_in_cross_entropy(relu))
+
+
+def path(**columns) -> pd.DataFrame:
+    row = {"loss": "squared", "activation": "relu", "terminal_epoch": np.nan, "variance_ratio": 2.0, "squared_loss": 0.8, "off_path": 0.6}
+    begins = row | {"epoch": 4, "terminal_epoch": 4.0, "squared_loss": 0.5, "off_path": 0.4}
+    end = begins | {"epoch": 9, "variance_ratio": 0.01, "off_path": 0.01, "squared_loss": 0.1}
+    return pd.DataFrame([row | {"epoch": 0}, begins, end | columns])
+
+
+def test_fall_off_the_path_is_of_shares_and_from_the_terminal_phase_on():
+    assert q.off_path_fall(path()) == pytest.approx(0.1 / 0.8)
+    others = [path(off_path=0.1).assign(activation="tanh"), path(off_path=0.1).assign(loss="cross_entropy")]
+    assert q.off_path_fall(pd.concat([path(), *others])) == pytest.approx(0.1 / 0.8)
+    assert np.isnan(q.off_path_fall(path(variance_ratio=0.2)))
+    assert np.isnan(q.off_path_fall(path().assign(terminal_epoch=np.nan)))
+    assert np.isnan(q.off_path_fall(path().query("epoch < 9")))  # it begins at the last epoch
 
 
 def shuffles(**v) -> pd.DataFrame:

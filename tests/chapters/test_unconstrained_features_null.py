@@ -27,6 +27,27 @@ def frame(ratio):
     return surrogate
 
 
+def orthogonal(ratio):
+    """Distances of networks without a bias, with the noise of trial seeds."""
+
+    def surrogate(random):
+        row = {"loss": "squared", "bias": False, "activation": "relu", "epoch": 9, "train_error": 0.0, "to_simplex": 0.1}
+        return pd.DataFrame([row | {"to_orthogonal": 0.1 * ratio * np.exp(0.15 * random.normal())}])
+
+    return surrogate
+
+
+def off_path(fall):
+    """Shares off the path at the start of the terminal phase and at the end, with the noise of trial seeds."""
+
+    def surrogate(random):
+        start, end = 0.7 * np.exp(0.05 * random.normal()), 0.7 * fall * np.exp(0.15 * random.normal())
+        row = {"loss": "squared", "activation": "relu", "terminal_epoch": 4, "variance_ratio": 0.01, "squared_loss": 1.0}
+        return pd.DataFrame([row | {"epoch": 4, "off_path": start}, row | {"epoch": 9, "off_path": end}])
+
+    return surrogate
+
+
 def relabelled(labels, ratio):
     def surrogate(random):
         v = {"true": 0.004 * np.exp(0.3 * random.normal()), labels: 0.004 * ratio * np.exp(0.3 * random.normal())}
@@ -52,6 +73,10 @@ def merging(by, by_decay=0.0):
 
 FALSE = {  # the boundary of each claim: the nominal rate on either side
     "network-frame-follows-bias": frame(0.5),
+    "network-penalised-frame-orthogonal": orthogonal(0.5),
+    "network-unpenalised-frame-is-not": orthogonal(0.5),
+    "network-nears-central-path": off_path(0.5),
+    "network-fixed-classifier-stays-off": off_path(0.5),
     "network-shuffled-collapses-less": relabelled("shuffled", 2),
     "network-renamed-collapses-alike": relabelled("renamed", 2),
     "network-minority-merges": merging(0.1),
@@ -59,6 +84,10 @@ FALSE = {  # the boundary of each claim: the nominal rate on either side
 }
 TRUE = {
     "network-frame-follows-bias": frame(0.2),
+    "network-penalised-frame-orthogonal": orthogonal(0.3),
+    "network-unpenalised-frame-is-not": orthogonal(1.5),
+    "network-nears-central-path": off_path(0.1),
+    "network-fixed-classifier-stays-off": off_path(0.7),
     "network-shuffled-collapses-less": relabelled("shuffled", 5),
     "network-minority-merges": merging(0.3),
     "network-merging-grows-with-decay": merging(0.35, 0.3),

@@ -11,9 +11,11 @@ from torch import nn
 
 from ncbook.data.datasets import Dataset
 from ncbook.errors import unknown
+from ncbook.metrics.central_path import central_path
 from ncbook.metrics.collapse import variance_ratio
 from ncbook.metrics.error import error_rate
 from ncbook.metrics.moments import ClassMoments
+from ncbook.models.feature_decay import FeatureDecay
 from ncbook.models.networks import build_model
 from ncbook.runs.grid import expand
 from ncbook.seeds import child_generator
@@ -113,18 +115,35 @@ def minority(weight: torch.Tensor, few: torch.Tensor) -> dict[str, float]:
 
 @takes_recipe
 def network(
-    recipe: Recipe, *, activation: str, bias: bool, labels: str, ratio: float, unequal: bool, seed: int, device: str = "cpu"
+    recipe: Recipe,
+    *,
+    activation: str,
+    bias: bool,
+    labels: str,
+    ratio: float,
+    unequal: bool,
+    fixed: bool = False,
+    feature_decay: float = 0.0,
+    seed: int,
+    device: str = "cpu",
 ) -> pd.DataFrame:
-    """One network, whose classifier has a `bias` or none: one row an epoch. For labels and ratios see `task`."""
+    """One network, whose classifier has a `bias` or none: one row an epoch. For labels and ratios see `task`.
+
+    A `fixed` classifier stays as it was drawn; `feature_decay` is a weight decay on the features (`FeatureDecay`).
+    """
     data = recipe.data(seed, device)
     few = torch.randperm(data.num_classes, generator=child_generator(seed, "minority"))[: data.num_classes // 2]
     data = task(data, few, labels=labels, ratio=ratio, unequal=unequal, seed=seed)
     net = recipe.network(data, seed, partial(build_model, activation=activation))
     if not bias:
         net.classifier.register_parameter("bias", None)
+    net.classifier.requires_grad_(not fixed)
+    if feature_decay:
+        net.blocks["decay"] = FeatureDecay(feature_decay)
+    penalty = data.num_classes * recipe.weight_decay / 2  # beside a loss of 1/2N, where training has 1/NC
     rows = []
     for state in recipe.train(net, data, seed):
-        features, weight = extract(net, data.train), net.classifier.weight.detach().cpu()
+        features, (weight, *biases) = extract(net, data.train), (p.detach().cpu() for p in net.classifier.parameters())
         of_majority = ~torch.isin(data.train.labels.cpu(), few)
         with torch.no_grad():
             scores = net.classifier(features).cpu()
@@ -137,6 +156,7 @@ def network(
                 "variance_ratio": float(variance_ratio(ClassMoments.from_features(features, data.train.labels))),
                 **frame_distances(weight.double().numpy()),
                 **minority(weight, few),
+                **central_path(features, data.train.labels, weight, *biases, penalty=penalty),
             }
         )
     return pd.DataFrame(rows)
@@ -203,6 +223,18 @@ def frames_grid(**parameters) -> list[dict]:
     return expand(network, parameters, over=["dataset", "activation", arms], **PLAIN)
 
 
+def fixed_grid(**parameters) -> list[dict]:
+    """Data set × seed: the squared loss with a bias, ReLU, and a classifier that stays as it was drawn."""
+    return expand(network, parameters, over=["dataset"], **PLAIN, loss="squared", bias=True, activation="relu", fixed=True)
+
+
+def penalised_grid(**parameters) -> list[dict]:
+    """Data set × loss × seed: no bias, ReLU, and a penalty on the features."""
+    losses = [{"loss": name} for name in parameters["penalised_losses"]]
+    given = {"epochs": parameters["penalised_epochs"], "feature_decay": parameters["penalty_on_features"]}
+    return expand(network, parameters, over=["dataset", losses], **PLAIN, **given, bias=False, activation="relu")
+
+
 def labels_grid(**parameters) -> list[dict]:
     """Data set × seed × labels: the squared loss with a bias, ReLU."""
     arms = [PLAIN | {"labels": name} for name in LABELS]
@@ -230,6 +262,8 @@ TABLES = {
     "minima": (minima, minima_grid),
     "peeled": (peeled, peeled_grid),
     "frames": (network, frames_grid),
+    "fixed": (network, fixed_grid),
+    "penalised": (network, penalised_grid),
     "labels": (network, labels_grid),
     "imbalance": (network, imbalance_grid),
 }

@@ -3,10 +3,12 @@
 import numpy as np
 import pandas as pd
 
+from ncbook.claims.curves import onset
+
 NAN = float("nan")
 FITTED = 1e-8  # of the loss per sample, which starts at half a label
 WRONG = 0.01  # of the images at most
-COLLAPSED = 0.1  # V of the network with true labels
+COLLAPSED = 0.1  # V of a network with true labels
 
 
 def v_from_small_start(rows: pd.DataFrame) -> float:
@@ -51,8 +53,23 @@ def off_its_frame(rows: pd.DataFrame) -> float:
 
 def orthogonal_in_cross_entropy(rows: pd.DataFrame) -> float:
     """Distance of the classifier from an orthogonal frame over that from a simplex, with cross-entropy and no bias; nan unless it fits."""
-    end = _end(rows[(rows["loss"] == "cross_entropy") & ~rows["bias"]])
-    return end["to_orthogonal"] / end["to_simplex"] if end["train_error"] <= WRONG else NAN
+    return _orthogonal(rows[(rows["loss"] == "cross_entropy") & ~rows["bias"]])
+
+
+def orthogonal_in_relu(rows: pd.DataFrame) -> float:
+    """The same with the squared loss, no bias and ReLU."""
+    return _orthogonal(rows[(rows["loss"] == "squared") & ~rows["bias"] & (rows["activation"] == "relu")])
+
+
+def off_path_fall(rows: pd.DataFrame) -> float:
+    """Share of the squared loss that is off the central path at the last epoch over that where the terminal phase begins, with ReLU; nan
+    where it does not begin before the last epoch, or the network does not collapse."""
+    own = rows[(rows["loss"] == "squared") & (rows["activation"] == "relu")]
+    begins, end = own[own["epoch"] == onset(own)], _end(own)
+    if begins.empty or end["variance_ratio"] >= COLLAPSED:
+        return NAN
+    start = begins.iloc[0]
+    return (end["off_path"] / end["squared_loss"]) / (start["off_path"] / start["squared_loss"])
 
 
 def shuffled_over_true(rows: pd.DataFrame) -> float:
@@ -94,6 +111,13 @@ def _end_of_flow(rows: pd.DataFrame, start: float, column: str) -> float:
 
 def _end(rows: pd.DataFrame) -> pd.Series:
     return rows.sort_values("epoch").iloc[-1]
+
+
+def _orthogonal(rows: pd.DataFrame) -> float:
+    if rows.empty:  # a loss that a profile does not train
+        return NAN
+    end = _end(rows)
+    return end["to_orthogonal"] / end["to_simplex"] if end["train_error"] <= WRONG else NAN
 
 
 def _over_true(rows: pd.DataFrame, labels: str) -> float:
