@@ -87,7 +87,7 @@ def _call(order: tuple) -> tuple[str | None, dict]:
     if not alike:
         print(log or "", file=sys.stderr, end="", flush=True)
         raise _Lost(
-            f"process {settings.rank().number} ended at a run: {said or 'another process is gone'}. What was finished is kept, and the same "
-            "command goes on from there."
+            f"process {settings.rank().number} ended at a run ({said or 'another one is gone'}); which one ended first, torchrun says. "
+            "What was finished is kept, and the same command goes on from there."
         )
     return text, info
