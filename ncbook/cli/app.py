@@ -93,8 +93,8 @@ def train(
     p: Change = None,
     budget: Annotated[str | None, typer.Option(help="Stop after this long, as 90s, 9m or 2h, and keep what is finished.")] = None,
 ) -> None:
-    """Train what chapters need and nothing else: for a machine without a notebook kernel, or one lent by the minute. Under torchrun, all its
-    processes train each network together."""
+    """Train what chapters need and nothing else: for a machine without a notebook kernel, or one lent by the minute. Processes of torchrun
+    train each network together."""
     from ncbook.runs import ranks
 
     _settings(device, jobs, executor, by_several=True)

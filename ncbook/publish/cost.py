@@ -1,7 +1,7 @@
 """The generated part of the page of costs: what ``make bench`` measured, as ratios, and how it grows, as slopes on logarithmic axes.
 
-``data/cost.json`` is the measurement, with its machine, versions and day. ``book/images/cost.svg`` is drawn from it when it is kept, so that a
-build draws nothing; ``python -m ncbook.publish.cost`` draws it again.
+``data/cost.json`` is the measurement, with its machine, versions and day. ``book/images/cost.svg`` is drawn from it when it is kept, so
+that a build draws nothing; ``python -m ncbook.publish.cost`` draws it again.
 """
 
 import json

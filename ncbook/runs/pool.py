@@ -43,8 +43,8 @@ def finish(
     `ncbook.runs.executors`.
 
     A failed, killed or overdue run (`timeout` seconds each) loses itself only: the others finish, then `SweepError` names the failed ones.
-    A run whose worker of another executor was lost goes to another, once. Processes that ``torchrun`` started compute each run together, one
-    after another (`ncbook.runs.ranks`); then there are no time limits, and a budget ends between two runs.
+    A run whose worker of another executor was lost goes to another, once. Processes of ``torchrun`` compute each run together, one after
+    another (`ncbook.runs.ranks`); then there are no time limits, and a budget ends between two runs.
     """
     todo = sorted(missing(planned), key=lambda run: -run.seconds)
     if not todo:

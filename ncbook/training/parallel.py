@@ -1,8 +1,8 @@
 """One network trained by several processes, each at its share of every batch (distributed data parallel).
 
-All draw the same batches, from generators in the same state, and gradients and the statistics of batch norm are those of the whole batch: the
-steps are those of one process, to rounding, and the weights are the same in all processes. What is measured is worked out by shares as well,
-and then every process has all of it.
+All draw the same batches, from generators in the same state, and gradients and the statistics of batch norm are those of the whole batch:
+the steps are those of one process, to rounding, and the weights are the same in all processes. What is measured is worked out by shares as
+well, and then every process has all of it.
 
 Where `torch.distributed` has no group of several processes, nothing of this happens.
 """
@@ -123,7 +123,7 @@ class _SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         centred = x - mean.view(channels)
         variance = _Total.apply(centred.square().sum(over)) / count
         with torch.no_grad():
-            self.num_batches_tracked += 1
+            self.num_batches_tracked.add_(1)
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
         return centred * (self.weight / (variance + self.eps).sqrt()).view(channels) + self.bias.view(channels)

@@ -35,7 +35,9 @@ def main() -> list[dict]:
         ][1:]
         ratio = median(at_once / alone for at_once, alone in pairs)
         what, instead = f"{COUNT} networks as one stack, {name}", "one after another"
-        rows.append({"what": what, "instead": instead, "ratio": ratio, "seconds": median(a for a, _ in pairs), "goal": {"ratio": GOAL[name]}})
+        rows.append(
+            {"what": what, "instead": instead, "ratio": ratio, "seconds": median(a for a, _ in pairs), "goal": {"ratio": GOAL[name]}}
+        )
         print(f"{what}: {ratio:.2f} of the time of {instead}", flush=True)
     return rows
 

@@ -22,7 +22,9 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2",
 
 def begin(checkout: Checkout, *arguments: str) -> subprocess.Popen:
     environment = {**checkout.env(), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([*TORCHRUN, *arguments], cwd=checkout.root, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [*TORCHRUN, *arguments], cwd=checkout.root, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
 
 
 def finish(checkout: Checkout, *arguments: str) -> tuple[int, str, str]:
