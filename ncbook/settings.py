@@ -159,6 +159,22 @@ def jobs(choice: int | None = None, *, on: str | None = None) -> int:
     return count
 
 
+@dataclass(frozen=True)
+class Rank:
+    """This process among those that ``torchrun`` started."""
+
+    number: int
+    here: int  # among those of this machine
+    of: int
+
+
+def rank() -> Rank:
+    """What ``torchrun`` says in ``RANK``, ``LOCAL_RANK`` and ``WORLD_SIZE``; the only one where nobody says anything."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:  # other programs set WORLD_SIZE too
+        return Rank(0, 0, 1)
+    return Rank(*(int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE")))
+
+
 # What decides how a run rounds, in PyTorch's own kernels, in MKL and oneDNN below them, and in the BLAS below NumPy and SciPy.
 LIBRARIES = ("ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE")
 INSTRUCTION_SETS = {

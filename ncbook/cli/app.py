@@ -93,15 +93,23 @@ def train(
     p: Change = None,
     budget: Annotated[str | None, typer.Option(help="Stop after this long, as 90s, 9m or 2h, and keep what is finished.")] = None,
 ) -> None:
-    """Train what chapters need and nothing else: for a machine without a notebook kernel, or one lent by the minute."""
+    """Train what chapters need and nothing else: for a machine without a notebook kernel, or one lent by the minute. Processes of torchrun
+    train each network together."""
+    from ncbook.runs import ranks
+
+    _settings(device, jobs, executor, by_several=True)
+    with ranks.joined(settings.device()) as leads:
+        if leads:
+            _train(chapters or [], profile, _changes(p), seeds, jobs=jobs, budget=_seconds(budget))
+
+
+def _train(chapters: list[str], profile: str, changes: dict, seeds: int | None, *, jobs: int | None, budget: float | None) -> None:
     from ncbook.publish import execute
     from ncbook.runs.run import missing
 
-    _settings(device, jobs, executor)
-    seconds = _seconds(budget)
     with _alone():
-        requested = execute.prepare(chapters or [], profile, _changes(p), seeds)
-        failed = execute.train(requested, jobs=jobs, budget=seconds)
+        requested = execute.prepare(chapters, profile, changes, seeds)
+        failed = execute.train(requested, jobs=jobs, budget=budget)
         runs = [run for chapter in requested for run in chapter.runs()]
         left = len(missing(runs))
     _stop_if(failed)
@@ -295,10 +303,12 @@ def _changes(given: list[str] | None) -> dict:
     return changes
 
 
-def _settings(device: str, jobs: int | None, executor: str | None = None) -> None:
+def _settings(device: str, jobs: int | None, executor: str | None = None, *, by_several: bool = False) -> None:
     """Check that there is a checkout, and the machine's settings; hand them to the kernels through the environment."""
-    from ncbook import paths, settings
+    from ncbook import paths
 
+    if settings.rank().of > 1 and not by_several:
+        raise InputError("torchrun is for `ncbook train` alone; then give this command without it.")
     paths.checkout()  # before a lock is left in a folder that is none
     settings.check_open_files()
     if executor is not None:

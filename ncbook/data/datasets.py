@@ -71,20 +71,17 @@ class Split:
         return self.normalise(self.images) if 4 * self.images.numel() <= READY else None
 
     def _pass(self, batch_size, generator, function, drop_last) -> Iterator[tuple[Tensor, Tensor]]:
-        order = None
+        order = ready = None
         if generator is not None:
             order = torch.randperm(len(self), generator=generator, device=generator.device).to(self.images.device)
-            if function is None and self._ready is not None:
-                for start in range(0, len(self) - batch_size + 1 if drop_last else len(self), batch_size):
-                    here = order[start : start + batch_size]
-                    yield self._ready[here], self.labels[here]
-                return
+            ready = self._ready if function is None else None
         for start in range(0, len(self) - batch_size + 1 if drop_last else len(self), batch_size):
             here = slice(start, start + batch_size) if order is None else order[start : start + batch_size]
-            images = self.images[here]
-            if function is not None:
-                images = function(images, generator)
-            yield self.normalise(images), self.labels[here]
+            if ready is not None:
+                yield ready[here], self.labels[here]
+            else:
+                images = self.images[here] if function is None else function(self.images[here], generator)
+                yield self.normalise(images), self.labels[here]
 
 
 @dataclass(frozen=True)

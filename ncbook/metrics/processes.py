@@ -31,7 +31,7 @@ class Processes:
         except Exception as caught:  # noqa: BLE001  it is raised again, when the others know
             error = caught
         if self.together:
-            said = _of_all(None if error is None else f"{type(error).__name__}: {error}".partition("\n")[0])
+            said = of_all(None if error is None else f"{type(error).__name__}: {error}".partition("\n")[0])
             if error is None and (wrong := [f"process {rank} failed with {text}" for rank, text in enumerate(said) if text is not None]):
                 raise InputError("; ".join(wrong))
         if error is not None:
@@ -40,7 +40,7 @@ class Processes:
     def check_same(self, value: object, what: str) -> None:
         """Raise `InputError` in all processes where a value is not the same in all; ``what`` says what some have and others lack."""
         if self.together:
-            found = _of_all(value)
+            found = of_all(value)
             if any(one != found[0] for one in found):
                 raise InputError(
                     f"some processes have {what} and others have none; a process without samples of its own gives an empty one"
@@ -51,7 +51,7 @@ class Processes:
         if not self.together:
             return states
         found: dict = {}
-        for part in _of_all(_cpu(states)):
+        for part in of_all(_cpu(states)):
             for name, state in part.items():
                 found[name] = found[name].merge(state) if name in found else state
         devices = {name: state.device for name, state in states.items()}
@@ -61,18 +61,18 @@ class Processes:
         """The sum of what the processes have; None counts as nothing."""
         if not self.together:
             return value
-        parts = [part for part in _of_all(_cpu(value)) if part is not None]
+        parts = [part for part in of_all(_cpu(value)) if part is not None]
         return reduce(torch.add, parts) if parts else None
 
     def first(self, value):
         """What the first process that has seen data found; ``None`` from the others."""
         if not self.together:
             return value
-        return next((one for one in _of_all(value) if one is not None), None)
+        return next((one for one in of_all(value) if one is not None), None)
 
 
-def _of_all(value) -> list:
-    """What each process has, in their order."""
+def of_all(value) -> list:
+    """What each process of the default group has, in their order."""
     found = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(found, value)
     return found

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from ncbook import paths, settings
 from ncbook.errors import InputError
-from ncbook.publish import chapter_page, film, front, ledger, trust
+from ncbook.publish import chapter_page, cost, film, front, ledger, trust
 from ncbook.publish.execute import Chapter, console
 from ncbook.runs.code import PACKAGE, module_code
 from ncbook.runs.digest import digest
@@ -71,6 +71,7 @@ def _stage(chapters: list[Chapter], beside: Sequence[Chapter], stage: Path) -> d
     asking = [chapter for chapter in chapters if chapter.name != film.CHAPTER]  # that one shows, and judges nothing
     pictures = front.thumbnails(asking, stage / "_static" / "cards")
     pages = {**ledger.pages(chapters, beside), **front.pages(asking, pictures), **trust.pages(chapters), "film": film.page(chapters, stage)}
+    pages["cost"] = cost.page()
     generated = {f"{name}.md": text for name, text in pages.items()} | ledger.tables(chapters, beside)
     (stage / "_generated").mkdir(exist_ok=True)
     for name, text in generated.items():

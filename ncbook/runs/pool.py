@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ncbook import settings
+from ncbook.errors import InputError
 from ncbook.paths import runs, writable
 from ncbook.renamed import moved_name
-from ncbook.runs import executors, store
+from ncbook.runs import executors, ranks, store
 from ncbook.runs.digest import canonical
 from ncbook.runs.run import Run, SweepError, missing
 from ncbook.runs.worker import reason
@@ -42,7 +43,8 @@ def finish(
     `ncbook.runs.executors`.
 
     A failed, killed or overdue run (`timeout` seconds each) loses itself only: the others finish, then `SweepError` names the failed ones.
-    A run whose worker of another executor was lost goes to another, once.
+    A run whose worker of another executor was lost goes to another, once. Processes of ``torchrun`` compute each run together, one after
+    another (`ncbook.runs.ranks`); then there are no time limits, and a budget ends between two runs.
     """
     todo = sorted(missing(planned), key=lambda run: -run.seconds)
     if not todo:
@@ -51,6 +53,8 @@ def finish(
     who = executors.chosen(executor)
     first = todo[0]
     workers = min(settings.jobs(jobs, on=first.device), len(todo))
+    if ranks.together() and who != executors.LOCAL:
+        raise InputError(f"EXECUTOR={who!r}, but torchrun has started the processes that compute; leave one of the two out.")
     console = Console(stderr=True, force_jupyter=False)  # in a notebook it would ask for ipywidgets
     columns = (
         TextColumn("{task.description}"),
@@ -61,16 +65,25 @@ def finish(
         TimeRemainingColumn(),
     )
     at_a_time = f"{workers} at a time" if who == executors.LOCAL else f"by {who if isinstance(who, str) else 'an executor of yours'}"
+    if ranks.together():
+        at_a_time = "one at a time, by all processes"
     console.print(f"training {len(todo)} runs, {at_a_time}", highlight=False, markup=False, soft_wrap=True)
     until = None if budget is None else time.monotonic() + budget
     sent = _Sent(todo, timeout)
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(first.experiment.split(".")[0], total=len(todo))
+
+        def show(ended: Iterator[Run]) -> None:
+            for run in ended:
+                bar.update(task, advance=1, description=run.experiment.split(".")[0])
+
         while sent.left:
             try:
+                if ranks.together():
+                    show(sent.in_turn(until))
+                    continue
                 with executors.opened(who, workers=workers, instruction_set=first.instruction_set, device=first.device) as submit:
-                    for run in sent.answered(submit, until, here=who == executors.LOCAL):
-                        bar.update(task, advance=1, description=run.experiment.split(".")[0])
+                    show(sent.answered(submit, until, here=who == executors.LOCAL))
             except _Stalled:
                 continue  # what is left goes to new processes
             except _Spent:
@@ -118,10 +131,21 @@ class _Sent:
             else:
                 failure = _keep(run, *answer)
             del future  # Dask computes a run again whose worker goes, however long it is finished, while a name holds its future
-            if failure:
-                self.failures.append((run, *failure))
-            del self.left[run.experiment, run.key]
+            self._done(run, failure)
             yield run
+
+    def in_turn(self, until: float | None) -> Iterator[Run]:
+        """As `answered`, by all processes of ``torchrun``, and one run after another."""
+        for run in list(self.left.values()):
+            if until is not None and time.monotonic() >= until:
+                raise _Spent
+            self._done(run, _keep(run, *ranks.compute(_order(run))))
+            yield run
+
+    def _done(self, run: Run, failure: tuple[str, str] | None) -> None:
+        if failure:
+            self.failures.append((run, *failure))
+        del self.left[run.experiment, run.key]
 
 
 class _Spent(Exception):

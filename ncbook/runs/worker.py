@@ -72,7 +72,7 @@ def call(
         "torch": str(torch.__version__),  # it is no plain text: unpickling it would import torch
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         **_gpu(device),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -230,7 +230,7 @@ def prepare_worker(instruction_set: str | None = None):
 
 
 @cache
-def _cpu() -> str | None:
+def cpu() -> str | None:
     """The name of the processor, and its family and model: clouds give one name to several that round differently."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()

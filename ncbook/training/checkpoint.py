@@ -21,6 +21,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ncbook.errors import InputError
+from ncbook.training.parallel import alike, rank
+
 EVERY = 300.0  # seconds between two checkpoints where measurements are further apart
 _run: ContextVar[Iterator[Path] | None] = ContextVar("run", default=None)
 
@@ -50,6 +53,8 @@ class Checkpoint:
         self.measured = self.latest["measured"] if self.latest else []
         if not all(self._read(f"epoch-{epoch}") for epoch in self.measured):  # nothing to go on from
             self.latest, self.measured = None, []
+        if not alike(self.latest and self.latest["state"]["epoch"]):
+            raise InputError("the processes find different checkpoints: all machines need the same data/runs.")
 
     def states(self) -> Iterator[dict]:
         """The states that were measured before the run was killed, oldest first; for each, the network is restored to its weights there."""
@@ -67,8 +72,9 @@ class Checkpoint:
         return self._restore(self.latest)
 
     def save(self, state: dict, *, measured: bool) -> None:
-        """Save the state of training, if it is `measured` now or the last checkpoint is `EVERY` seconds old."""
-        if self.folder is None or not (measured or time.monotonic() - self.written > EVERY):
+        """Save the state of training, if it is `measured` now or the last checkpoint is `EVERY` seconds old. Of several processes one
+        does."""
+        if self.folder is None or rank() or not (measured or time.monotonic() - self.written > EVERY):
             return
         here = {"state": state, "model": self.model.state_dict(), "generator": self.generator and self.generator.get_state()}
         self.measured = self.measured + [state["epoch"]] * measured

@@ -1,9 +1,10 @@
-"""A network as it stands, on a split: its error, whether it has none, and its features."""
+"""A network as it stands, on a split: its error, whether it has none, and its features. Several processes share the images."""
 
 import torch
 from torch import Tensor, nn
 
 from ncbook.metrics.devices import no_tf32
+from ncbook.training.parallel import everywhere, share, total, whole
 
 
 def error(model: nn.Module, split) -> float:
@@ -19,7 +20,7 @@ def accuracy(model: nn.Module, split) -> float:
 @torch.no_grad()
 @no_tf32()
 def _wrong(model: nn.Module, split) -> int:
-    return int(sum((model(x).argmax(1) != y).sum() for x, y in split.batches(prediction_batch(split))))
+    return int(total(sum((model(x).argmax(1) != y).sum() for x, y in share(split).batches(prediction_batch(split)))))
 
 
 def prediction_batch(split) -> int:
@@ -41,12 +42,15 @@ class Interpolation:
     """
 
     def __init__(self, split):
-        self.split, self.size = split, prediction_batch(split)
+        self.split, self.size = share(split), prediction_batch(split)
         self.suspects: Tensor | None = None  # positions in the split
+
+    def __call__(self, model: nn.Module) -> bool:
+        return everywhere(self._on_share(model), self.split.labels.device)
 
     @torch.no_grad()
     @no_tf32()
-    def __call__(self, model: nn.Module) -> bool:
+    def _on_share(self, model: nn.Module) -> bool:
         if self.suspects is not None:
             images, labels = self.split.images[self.suspects], self.split.labels[self.suspects]
             if (model(self.split.normalise(images)).argmax(1) != labels).any():
@@ -63,12 +67,13 @@ class Interpolation:
 @no_tf32()
 def extract(model, split, *, layer: str | None = None, pooled: bool = True, batch_size: int = 1024) -> Tensor:
     """Features (N, d), float32, of a split's images at a layer of a `models.Network`, in the split's own order and without augmentation."""
-    return torch.cat([model.features(x, layer, pooled=pooled).float() for x, _ in split.batches(batch_size)])
+    parts = [model.features(x, layer, pooled=pooled).float() for x, _ in share(split).batches(batch_size)]
+    return whole(torch.cat(parts), split)
 
 
 @torch.no_grad()
 @no_tf32()
 def extract_layers(model, split, *, pooled: bool = True, batch_size: int = 1024) -> dict[str, Tensor]:
     """`extract` at every layer in one pass over the split: {layer: (N, d of the layer)}, first to last."""
-    parts = [model.all_features(x, pooled=pooled) for x, _ in split.batches(batch_size)]
-    return {layer: torch.cat([part[layer].float() for part in parts]) for layer in model.layers}
+    parts = [model.all_features(x, pooled=pooled) for x, _ in share(split).batches(batch_size)]
+    return {layer: whole(torch.cat([part[layer].float() for part in parts]), split) for layer in model.layers}

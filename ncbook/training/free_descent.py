@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ncbook.errors import InputError, unknown
+from ncbook.training.parallel import alone
 
 LOSSES = ("squared", "cross_entropy")
 
@@ -57,6 +58,7 @@ def descend(
     times all squared entries, of the features too. Over the last quarter of the steps the learning rate falls linearly to 0, since minima
     lie on the kinks of ReLUs, about which a constant step goes back and forth. `FloatingPointError` where a loss is not finite.
     """
+    alone("descent on free features")
     if loss not in LOSSES:
         raise unknown("loss", loss, LOSSES)
     if factors[0].shape[-1] % per_class:

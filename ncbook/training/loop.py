@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ncbook.errors import InputError, unknown
 from ncbook.training.checkpoint import Checkpoint
 from ncbook.training.evaluate import Interpolation, error
+from ncbook.training.parallel import batch_loss, ranks, total
 
 
 def squared_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -78,6 +79,7 @@ def train(
     zero training error (Papyan et al. 2020). The only early stop is the declared one: `terminal_epochs` after that epoch.
     `precision` ``"bfloat16"`` runs the forward pass under autocast, for GPUs.
     A long run of a sweep that was killed goes on from its checkpoint (`ncbook.training.checkpoint`).
+    Where `torch.distributed` has several processes, they train the network together (`ncbook.training.parallel`).
     Raises `InputError` for unknown names and ``FloatingPointError`` when the loss is no longer finite.
     """
     if loss not in LOSSES:
@@ -103,20 +105,21 @@ def train(
         checkpoint.save(asdict(state), measured=True)
         yield state
     epoch, terminal, interpolates = state.epoch, state.terminal_epoch, Interpolation(dataset.train)
+    loss_of = batch_loss(model, LOSSES[loss], dataset.train, batch_size)
     while epoch < (end := epochs if terminal is None or terminal_epochs is None else min(epochs, terminal + terminal_epochs)):
         epoch += 1
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * SCHEDULES[schedule]((epoch - 1) / epochs)
         _mode(model, training=True)
-        total, batches = 0.0, 0
+        summed, batches = torch.zeros((), device=dataset.train.labels.device), 0
         for x, y in dataset.train.batches(batch_size, generator=generator, augment=augment):
             with cast:
-                value = LOSSES[loss](model(x).float(), y)
+                value = loss_of(x, y)
             optimiser.zero_grad()
             value.backward()
             optimiser.step()
-            total, batches = total + value.detach(), batches + 1  # stays on the device: one transfer an epoch
-        mean_loss = float(total) / batches
+            summed, batches = summed + value.detach(), batches + 1  # stays on the device: one transfer an epoch
+        mean_loss = float(total(summed)) / (ranks() * batches)
         if not np.isfinite(mean_loss):
             raise FloatingPointError(f"the loss is {mean_loss} in epoch {epoch}; a smaller learning rate than {learning_rate:g} may help.")
 

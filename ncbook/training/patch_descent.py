@@ -10,6 +10,7 @@ from ncbook.data.patches import PatchImages
 from ncbook.errors import InputError
 from ncbook.models.patch_cnn import huberised_relu, outputs, votes
 from ncbook.training.checkpoint import Checkpoint
+from ncbook.training.parallel import alone
 
 
 def descend(
@@ -23,6 +24,7 @@ def descend(
     inner products with the patches, which need only the patches' Gram matrix: the same steps as on the filters themselves, several times as
     fast. A long run of a sweep that was killed goes on from its checkpoint, as with `training.train`.
     """
+    alone("descent on inner products of patches")
     m = len(filters) / 2
     if m != int(m) or m < 1:
         raise InputError(f"half of the filters count for each class, so their number must be even, not {len(filters)}.")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ncbook.errors import InputError, unknown
+from ncbook.training.parallel import alone
 
 LABELS = ("random", "worst", "teacher", "shuffled")
 TEACHER_WIDTH = 3
@@ -117,6 +118,7 @@ def descend(
     that with a frozen second layer f is linear in its weights and descends as its tangent kernel says. A network whose loss is no longer
     finite ends there.
     """
+    alone("descent of many networks at once")
     if linearised and second_rate:
         raise InputError("a linearised network has a frozen second layer: set second_rate to 0.")
     scale = networks.head.shape[1] ** -0.5

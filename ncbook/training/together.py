@@ -16,6 +16,7 @@ from ncbook.metrics.moments import ClassMoments
 from ncbook.models.fixed_classifier import FixedClassifiers
 from ncbook.training.checkpoint import Checkpoint
 from ncbook.training.loop import SCHEDULES
+from ncbook.training.parallel import alone
 
 
 def train_together(networks: FixedClassifiers, splits: list, **settings) -> None:
@@ -42,6 +43,7 @@ def train_by_epoch(
     The first K / S networks learn from the first of the S splits, in the order that the first generator draws, and so on.
     A long run of a sweep that was killed goes on from its checkpoint, as with `training.train`.
     """
+    alone("a stack of networks")
     each = len(networks.classifiers) // len(splits)
     optimiser = torch.optim.SGD(networks.parameters(), lr=learning_rate, momentum=0.9, weight_decay=weight_decay, fused=True)
     checkpoint = Checkpoint(networks, optimiser, _Generators(generators))

@@ -7,9 +7,9 @@ from functools import cache
 
 import pytest
 import torch
-import torch.multiprocessing as processes
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
+from two_processes import by_two_processes
 
 from ncbook.errors import InputError
 from ncbook.metrics import METRICS, measure
@@ -159,10 +159,7 @@ def _worker(rank, path, results, empty):
 
 @pytest.mark.parametrize("empty", [False, True])
 def test_two_processes(tmp_path, empty):
-    with processes.Manager() as manager:
-        results = manager.dict()
-        processes.spawn(_worker, args=(tmp_path / "store", results, empty), nprocs=2)
-        found = dict(results)
+    found = by_two_processes(_worker, tmp_path, empty)
     wanted = measure(trained(), *loaders(), vci=True, common_n=10)
     for rank in (0, 1):
         common = ["variance_ratio_common", "nc1_common", "cdnv_common"]  # each process makes subsets of its own samples

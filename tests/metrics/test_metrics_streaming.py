@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 import torch
-import torch.multiprocessing as processes
+from two_processes import by_two_processes
 
 from ncbook.errors import InputError
 from ncbook.metrics import ClassMeans, ClassMoments, Collapse, MeanSpan, collapse_table, measure
@@ -224,14 +224,6 @@ def test_the_weight_is_read_at_compute_time():
         layer.weight.copy_(means.moments().centred())
     assert means.compute()["nc3_self_duality"].item() < 1e-12
     assert not list(means.parameters())
-
-
-def by_two_processes(work, folder) -> dict:
-    """What ``work(rank, path, results)`` leaves in `results` in two new processes."""
-    with processes.Manager() as manager:
-        results = manager.dict()
-        processes.spawn(work, args=(folder / "store", results), nprocs=2)
-        return dict(results)
 
 
 def _worker(rank, path, results):
