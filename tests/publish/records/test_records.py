@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from checkouts import BOOK
+from checkouts import BOOK, disk
 from conftest import CHAPTER, TINY
 
 from ncbook.chapters.train_test_collapse.experiment import TABLES
@@ -39,6 +39,17 @@ def test_recording_again_changes_no_table(copy, recorded):
     shutil.copytree(recorded.root / "data" / "runs", copy.root / "data" / "runs")
     copy.says("record", "--profile", "laptop")
     assert (copy.of_laptop / "collapse.csv.gz").read_bytes() == before
+
+
+def test_a_full_disk_while_recording_leaves_no_half_of_a_record(copy, recorded):
+    shutil.copytree(recorded.root / "data" / "runs", copy.root / "data" / "runs")
+    with disk(copy.root / "data" / "results", "20k") as remount:
+        said = copy.says("record", "--profile", "laptop", code=2)
+        assert said.startswith("ncbook: No space left on device") and "what was finished is kept" in said and said.count("\n") == 1, said
+        assert not copy.contents("data/results")
+        remount("size=1m")
+        copy.says("record", "--profile", "laptop")
+        assert (copy.of_laptop / "collapse.csv.gz").read_bytes() == (recorded.of_laptop / "collapse.csv.gz").read_bytes()
 
 
 def test_from_a_record_nothing_is_trained_and_nothing_differs(copy):
