@@ -86,7 +86,7 @@ with Accelerator():
 def run(script: str, *arguments: str) -> str:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
     done = subprocess.run(
-        [sys.executable, "-c", RUN + script, *arguments], env=environment, capture_output=True, text=True, timeout=600, check=False
+        [sys.executable, "-c", RUN + script, *arguments], env=environment, capture_output=True, text=True, timeout=1800, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
