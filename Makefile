@@ -11,8 +11,11 @@ TORCH_PINS := $(shell grep '==' requirements-torch.lock)
 
 ifeq ($(origin PYTHON),undefined)
   RUN   := .venv/bin/python
-  STAMP := .venv/.installed-$(TORCH)
-  DEV_STAMP := .venv/.installed-dev
+  # named after what it was made from: dates go backwards with a clock, and say nothing of a copy
+  of    = $(firstword $(shell cat $(1) | cksum))
+  LOCKS := requirements.lock requirements-torch.lock pyproject.toml
+  STAMP := .venv/.installed-$(TORCH)-$(call of,$(LOCKS))
+  DEV_STAMP := .venv/.installed-dev-$(call of,$(LOCKS) requirements-dev.lock)
 else
   # an environment of yours: nothing is installed into it. Paths go through the environment, where a shell leaves their letters alone.
   export PYTHON
@@ -30,7 +33,7 @@ needs = $(RUN) -c "import importlib.util as u, sys; lack = [n for n in sys.argv[
 	lack and sys.exit('make $@ needs ' + ', '.join(lack) + ', which this environment lacks: pip install $(or $(2),-r requirements-dev.lock)')" $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help book figures record verify publish pdf test test-slow test-all lint style types imports format bench lab serve clean locks
+.PHONY: help book figures record verify publish pdf test test-slow test-all lint style types imports format bench lab serve clean locks environment
 .SUFFIXES:
 
 help:
@@ -132,7 +135,9 @@ ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 FIRST_PYTHON = $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c '$(ENOUGH)' 2>/dev/null && { echo $$p; break; }; done)
 PIP := .venv/bin/python -m pip -qq --disable-pip-version-check --log .venv/install.log
 
-.venv/.installed-$(TORCH): requirements.lock requirements-torch.lock pyproject.toml
+environment: $(STAMP)
+
+.venv/.installed-$(TORCH)-%:
 	@case "$(TORCH)" in cpu|cuda) ;; *) echo "TORCH=$(TORCH): use cpu or cuda."; exit 1;; esac
 	@test -n "$(FIRST_PYTHON)" || { echo "ncbook needs Python 3.11 or newer, and python3 is not; install one, or give yours: make book PYTHON=/path/to/python"; exit 1; }
 	@test -x .venv/bin/pip || { rm -rf .venv; $(FIRST_PYTHON) -m venv .venv >/dev/null 2>&1; } \
@@ -151,7 +156,7 @@ PIP := .venv/bin/python -m pip -qq --disable-pip-version-check --log .venv/insta
 		|| { echo "the packages could not be installed; is there a network? The log is .venv/install.log. An environment that has them: make PYTHON=/path/to/python"; exit 1; }
 	@touch $@
 
-.venv/.installed-dev: requirements-dev.lock .venv/.installed-$(TORCH)
+.venv/.installed-dev-%: | $(STAMP)
 	@$(PIP) install --progress-bar off --no-deps --require-hashes -r requirements-dev.lock \
 		|| { echo "the tools of make lint could not be installed; is there a network? The log is .venv/install.log."; exit 1; }
 	@touch $@

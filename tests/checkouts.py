@@ -5,8 +5,10 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import yaml
 
 BOOK = Path(__file__).resolve().parents[1]
@@ -107,6 +109,19 @@ class Toy(Checkout):
 
     def env(self) -> dict:
         return {**super().env(), "JOBS": "2", "OMP_NUM_THREADS": "1"}
+
+
+@contextmanager
+def disk(folder: Path, size: str):
+    """A file system of its own at `folder`: yields a function that changes its options (``size=50m``, ``ro``)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    try:
+        yield lambda option: subprocess.run(["mount", "-o", f"remount,{option}", str(folder)], check=True)
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def _code(name: str, text: str, **metadata) -> dict:

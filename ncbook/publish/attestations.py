@@ -1,7 +1,8 @@
 """Attestations: what a workflow of the repository signed of records that it made, kept beside them as a profile's ``attestation.jsonl``.
 
 Each line is a Sigstore bundle: a statement that names files by their digests, its signature, and what it takes to check that offline
-(`SECURITY.md` has the command). Here it is only read whether a statement names a record; the signature is not checked.
+(`SECURITY.md` has the command). Here it is only read whether a statement names a record. The signature is not checked: anybody can write
+such a statement.
 """
 
 import base64
@@ -10,13 +11,17 @@ import json
 
 from ncbook import paths
 
+NAMED = "names this record; signature not checked here"
 
-def attested(profile: str, chapter: str) -> bool:
-    """Whether a statement beside a chapter's record names its ``provenance.json``, and with it every file of the record, as it is now."""
+
+def said(profile: str, chapter: str) -> str:
+    """All that is known of a chapter's attestation: that there is none, or that a statement names the record's ``provenance.json`` as it is
+    now, and with it every file of the record."""
     try:
-        return hashlib.sha256((paths.record(profile, chapter) / "provenance.json").read_bytes()).hexdigest() in _named(profile)
-    except OSError:  # none, or no record
-        return False
+        record = hashlib.sha256((paths.record(profile, chapter) / "provenance.json").read_bytes()).hexdigest()
+        return NAMED if record in _named(profile) else "none"
+    except OSError:  # no record, or nothing beside it
+        return "none"
 
 
 def _named(profile: str) -> set[str]:

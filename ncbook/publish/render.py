@@ -88,6 +88,8 @@ def _digest_of(stage: Path) -> str:
 def _jupyter_book(stage: Path) -> Path:
     """Run Jupyter Book on the staged sources, warnings as errors; the folder of HTML."""
     output = paths.build() / "jupyter-book"
+    # Sphinx would keep pages that are gone, and a page whose source is dated before its last build: a copy, or after a clock was set back
+    shutil.rmtree(output, ignore_errors=True)
     log = paths.build() / "jupyter-book.log"
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(stage), "--path-output", str(output)]
     console.print("building the pages …")

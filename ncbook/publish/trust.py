@@ -18,13 +18,13 @@ def pages(requested: Sequence[Chapter]) -> dict[str, str]:
     known = [(chapter, lines) for chapter in requested if (lines := _provenance(chapter)) is not None]
     places = list(dict.fromkeys(_place(lines) for _, lines in known))
     several = len(places) > 1
-    head = ["chapter", "profile", "source", "attested", "runs", "core time", "memory", *["computed on"] * several]
+    head = ["chapter", "profile", "source", "attestation", "runs", "core time", "memory", *["computed on"] * several]
     rows = [_row(head), _row(["---"] * len(head))]
     for chapter, lines in known:
         source = f"record {lines.get('record', '')}" if chapter.recorded else "trained by this build"
-        signed = "yes" if chapter.recorded and attestations.attested(chapter.profile, chapter.name) else "no"
+        attestation = attestations.said(chapter.profile, chapter.name) if chapter.recorded else "none"
         name = f"[{notebooks.title(chapter.name)}](chapters/{chapter.name})"
-        cells = [name, code(chapter.profile), source, signed, lines["runs"], lines["core time"], lines["memory"]]
+        cells = [name, code(chapter.profile), source, attestation, lines["runs"], lines["core time"], lines["memory"]]
         rows.append(_row([*cells, *[str(places.index(_place(lines)) + 1)] * several]))
     listed = "\n".join(f"{number}. {place}" for number, place in enumerate(places, 1))
     where = f"Computed on:\n\n{listed}\n" if several else "".join(f"All computed on {place}.\n" for place in places)

@@ -17,6 +17,7 @@ short that rounding cannot grow: a changed formula, data set or training step sh
 import html
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -64,7 +65,7 @@ class Compared:
 def verify(requested: list[Chapter], *, jobs: int | None = None, reuse: bool = False) -> list[Compared]:
     """Train the short runs and the profile again, away from the cache, and compare each table of each chapter with its record.
 
-    With `reuse` the profile's runs are those of the cache, as far as they are there.
+    With `reuse` the profile's runs, also those that tell what rounding does, are those of the cache, as far as they are there.
     """
     short = [replace(chapter, profile=chapters.SHORT, parameters=parameters(chapter.name, chapters.SHORT)) for chapter in requested]
     results = []
@@ -91,8 +92,8 @@ def _compared(requested: list[Chapter], *, jobs: int | None, reuse: bool) -> lis
         c.name: records.planned_short(c.name) if c.profile == chapters.SHORT else records.planned(c.name, c.parameters) for c in requested
     }
     planned = {(name, table): runs for name, of_chapter in plans.items() for table, runs in of_chapter.items()}
-    lacking = {run.key for run in missing([run for runs in planned.values() for run in runs])} if reuse else set()
     place = None if reuse else f"verify-{requested[0].profile}"
+    reused = _held(planned, settings.instruction_set()) if reuse else Counter()
     fresh, failed = _trained(planned, settings.instruction_set(), place, jobs=jobs)
     profile, results, apart = requested[0].profile, {}, {}
     for (name, table), runs in planned.items():
@@ -106,11 +107,10 @@ def _compared(requested: list[Chapter], *, jobs: int | None, reuse: bool) -> lis
         if exact.misses and not _one_stack(recorded, fresh[here]):
             apart[here] = recorded
     measured: list[dict[tuple, Table]] = []
-    if reuse:
-        for here, runs in planned.items():
-            results[here].reused = sum(run.key not in lacking for run in runs)
     for way in _other_ways(requested[0], apart):
-        tables, broken = _trained({here: planned[here] for here in apart}, way, f"verify-{profile}-{way}", jobs=jobs)
+        again = {here: planned[here] for here in apart}
+        reused += _held(again, way) if reuse else Counter()
+        tables, broken = _trained(again, way, place and f"{place}-{way}", jobs=jobs)
         if broken:
             raise InputError(f"under the instruction set {way} runs failed: {'; '.join(next(iter(broken.values())))}")
         measured.append(tables)
@@ -122,6 +122,8 @@ def _compared(requested: list[Chapter], *, jobs: int | None, reuse: bool) -> lis
     for here, recorded in apart.items():
         if not measured or (results[here].misses and _devices(recorded) != _devices(fresh[here])):
             results[here] = _by_rounding(planned[here], recorded, fresh[here], [], requested[0], here)
+    for here, count in reused.items():
+        results[here].reused = count
     edits = [
         Compared(name, profile, file, "checksum", 0, misses=[f"{file} was edited after it was recorded: its checksum does not hold"])
         for name, record in on_record.items()
@@ -165,6 +167,13 @@ def _verdicts(record: records.Record, profile: str) -> Compared:
     if now and not was:
         misses = ["the record holds no verdicts: it is of an older kind; `make record` makes one that does"]
     return Compared(name, profile, "verdicts", "claims", len(now), misses=misses)
+
+
+def _held(planned: dict[tuple, list[Run]], instruction_set: str) -> Counter:
+    """How many runs of each table the cache holds under an instruction set."""
+    chosen = {here: [replace(run, instruction_set=instruction_set) for run in runs] for here, runs in planned.items()}
+    lacking = {run.key for run in missing([run for runs in chosen.values() for run in runs])}
+    return Counter({here: sum(run.key not in lacking for run in runs) for here, runs in chosen.items()})
 
 
 def _trained(

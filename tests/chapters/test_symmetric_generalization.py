@@ -136,6 +136,7 @@ def test_a_layout_has_a_row_a_cell_and_is_the_same_each_time():
 def test_a_changed_frame_is_the_same_code(change, dimension):
     draw = np.random.default_rng(0)
     frames, names = chapter.changed(change, dimension, 10, 4, draw)
+    assert len(np.unique(np.round(frames, 9), axis=0)) == 4 and len(set(names)) == (4 if change == "permutation" else 1)
     code = spherical_code(dimension, 10)
     for frame, name in zip(frames, names, strict=True):
         gram = frame @ frame.T

@@ -1,12 +1,10 @@
 """Real faults on a real system: the run that has one is named, the others finish, and what is cured goes on from there."""
 
 import shutil
-import subprocess
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from checkouts import TINY, Checkout, Toy
+from checkouts import TINY, Checkout, Toy, disk
 
 pytestmark = pytest.mark.slow
 REAL = "train_test_collapse"
@@ -57,19 +55,6 @@ def undisturbed(tmp_path_factory) -> dict[str, bytes]:
     done = book.ncbook("run")
     assert done.returncode == 0, done.stderr
     return book.tables()
-
-
-@contextmanager
-def disk(folder: Path, size: str):
-    """A file system of its own at `folder`: yields a function that changes its options (``size=50m``, ``ro``)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("file systems cannot be mounted here")
-    try:
-        yield lambda option: subprocess.run(["mount", "-o", f"remount,{option}", str(folder)], check=True)
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def test_each_fault_is_named_with_its_run_and_the_others_finish(tmp_path):

@@ -51,8 +51,8 @@ open_chapter("toy", globals()).show(figure, "walks", what="Walks.", finding="The
 class Book:
     """A book of one chapter: a toy that trains in its notebook, or a real one, which trains before."""
 
-    def __init__(self, root: Path, chapter: str):
-        self.root, self.chapter = root, chapter
+    def __init__(self, root: Path, chapter: str, jobs: int = 2):
+        self.root, self.chapter, self.jobs = root, chapter, str(jobs)
         if chapter == "toy":
             self.checkout, self.profile = Toy(root, WALK, SHOW, seeds=6), "quick"
         else:
@@ -60,10 +60,10 @@ class Book:
             self.checkout.profile("laptop", **{chapter: TINY})
 
     def start(self, command: str) -> subprocess.Popen:
-        return self.checkout.start(command, "--profile", self.profile, "--jobs", "2")
+        return self.checkout.start(command, "--profile", self.profile, "--jobs", self.jobs)
 
     def finish(self, command: str) -> None:
-        done = self.checkout.ncbook(command, "--profile", self.profile, "--jobs", "2")
+        done = self.checkout.ncbook(command, "--profile", self.profile, "--jobs", self.jobs)
         assert done.returncode == 0, done.stderr
 
     def runs(self) -> dict[str, bytes]:
@@ -137,10 +137,11 @@ def undisturbed(tmp_path_factory) -> dict:
 
 
 def test_kills_while_training_and_executing(tmp_path, undisturbed, told):
-    wanted = [("toy", "run", 18, 6.0, 1), ("toy", "run", 18, 6.0, 2), (REAL, "run", 5, 12.0, 3)]
-    books = [Book(tmp_path / str(number), chapter) for number, (chapter, *_) in enumerate(wanted)]
+    # with one worker and with two: to start one takes seconds
+    wanted = [("toy", 1, "run", 18, 6.0, 1), ("toy", 2, "run", 18, 6.0, 2), (REAL, 2, "run", 5, 12.0, 3)]
+    books = [Book(tmp_path / str(number), chapter, jobs) for number, (chapter, jobs, *_) in enumerate(wanted)]
     with ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(shoot, book, *rest, *undisturbed[chapter]) for book, (chapter, *rest) in zip(books, wanted, strict=True)]
+        waiting = [pool.submit(shoot, book, *rest, *undisturbed[book.chapter]) for book, (_, _, *rest) in zip(books, wanted, strict=True)]
         killed = [name for future in waiting for name in future.result()]
     for book in books:
         book.finish("run")

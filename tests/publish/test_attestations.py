@@ -1,12 +1,17 @@
-"""Which records an attestation names: a statement of this very file, in a bundle that lies beside the records of its profile."""
+"""Which records an attestation names: a statement of this very file, in a bundle that lies beside the records of its profile; and
+that this is never said to be more."""
 
 import base64
 import hashlib
 import json
+import re
 
 import pytest
+from checkouts import BOOK
 
-from ncbook.publish.attestations import attested
+from ncbook.publish import trust
+from ncbook.publish.attestations import NAMED, said
+from ncbook.publish.execute import Chapter
 
 
 @pytest.fixture
@@ -30,14 +35,33 @@ def digest(path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_a_record_is_attested_that_a_statement_names_as_it_is(results):
-    assert not attested("quick", "one")
+def test_a_record_is_named_where_a_statement_names_it_as_it_is(results):
+    assert said("quick", "one") == "none"
     (results / "attestation.jsonl").write_bytes(
         bundle("0" * 64) + b"\n" + bundle("1" * 64, digest(results / "one" / "provenance.json")) + b"\n"
     )
-    assert attested("quick", "one") and not attested("quick", "two") and not attested("laptop", "one") and not attested("quick", "three")
+    assert [said("quick", name) for name in ("one", "two", "three")] == [NAMED, "none", "none"] and said("laptop", "one") == "none"
     (results / "one" / "provenance.json").write_text('{"chapter": "one" }')
-    assert not attested("quick", "one")
+    assert said("quick", "one") == "none"
+
+
+def test_a_forged_attestation_earns_no_word_of_confirmation(results, tmp_path, monkeypatch):
+    """Anybody can write a bundle that names a record, with a signature of letters: the page says that nobody has looked at it."""
+    forged = json.loads(bundle(digest(results / "one" / "provenance.json")))
+    forged["dsseEnvelope"]["signatures"] = [{"sig": "Zm9yZ2Vk"}]
+    forged["verificationMaterial"] = {"certificate": {"rawBytes": "Zm9yZ2Vk"}, "tlogEntries": [{"logIndex": "1"}]}
+    (results / "attestation.jsonl").write_text(json.dumps(forged))
+    lines = {"trained on": "a CPU", "versions": "torch", "runs": "1", "core time": "1 s", "memory": "1 MB"}
+    monkeypatch.setattr(trust, "_provenance", lambda chapter: lines)
+    monkeypatch.setattr(trust.notebooks, "title", str)
+    chapters = [Chapter("one", "quick", {}, recorded=True), Chapter("two", "quick", {}, recorded=True), Chapter("one", "quick", {})]
+    page = trust.pages(chapters)["trust"]
+    head, _, *rows = ([cell.strip() for cell in line.split("|")] for line in page.splitlines() if line.startswith("|"))
+    assert [row[head.index("attestation")] for row in rows] == ["names this record; signature not checked here", "none", "none"]
+    for word in ("yes", "attested", "signed", "confirmed", "valid"):
+        assert not re.search(rf"\b{word}\b", page)
+    about = (BOOK / "book" / "trust.md").read_text() + (BOOK / "SECURITY.md").read_text()
+    assert "Nothing here checks the signature" in about and "ncbook checks no signature" in about
 
 
 @pytest.mark.parametrize(
@@ -54,6 +78,6 @@ def test_a_record_is_attested_that_a_statement_names_as_it_is(results):
 )
 def test_a_line_that_is_no_bundle_names_nothing_and_hides_no_other(results, line):
     (results / "attestation.jsonl").write_bytes(line)
-    assert not attested("quick", "one")
+    assert said("quick", "one") == "none"
     (results / "attestation.jsonl").write_bytes(line + b"\n" + bundle(digest(results / "one" / "provenance.json")))
-    assert attested("quick", "one")
+    assert said("quick", "one") == NAMED

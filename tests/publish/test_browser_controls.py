@@ -126,21 +126,27 @@ def test_every_control_changes_its_chart_by_keyboard_and_by_mouse(site, page, ad
         assert names
         for name in names:
             control = f"{box}.querySelector('[name=\"{name}\"]')"
-            kind, before = page.run(f"{control}.type"), page.run(drawn(number))
+            kind = page.run(f"{control}.type")
+            keep(page, number)
             page.run(f"{control}.scrollIntoView({{ block: 'center', behavior: 'instant' }})")
             page.run(f"{control}.focus()")
             at_end = page.run(f"{control}.type === 'range' && {control}.value === {control}.max")
             page.press("ArrowDown" if kind == "select-one" else "ArrowLeft" if at_end else "ArrowRight")
-            changed(page, number, before)
+            changed(page, number)
             if kind == "radio":
-                before = page.run(drawn(number))
+                keep(page, number)
                 first = page.run(f"[...document.querySelectorAll('.nc-explore input')].indexOf({control})")
                 page.click(".nc-explore input", first)
-                changed(page, number, before)
+                changed(page, number)
 
 
-def changed(page: Page, number: int, before: str) -> None:
-    page.wait(lambda: page.run(drawn(number)) != before)
+def keep(page: Page, number: int) -> None:
+    """Remember what a chart shows, in the browser: it may be megabytes."""
+    page.run(f"void (window.kept = {drawn(number)})")
+
+
+def changed(page: Page, number: int) -> None:
+    page.until(f"{drawn(number)} !== window.kept")
 
 
 def test_pointing_at_a_line_tells_its_numbers(site, page):

@@ -5,7 +5,7 @@ counted by the line of `ncbook` that asked for it. It says nothing of a GPU's sp
 additional device once: run it in a process of its own.
 """
 
-import traceback
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -146,7 +146,7 @@ def _mixed(function, name, args, there, here) -> None:
 
 def _line() -> str:
     """The line of the package that the operation is of."""
-    for frame in reversed(traceback.extract_stack()):
-        if frame.filename.startswith(PACKAGE):
-            return f"{Path(frame.filename).relative_to(PACKAGE)}:{frame.lineno}"
-    return "?"
+    frame = sys._getframe()
+    while frame and not frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+    return f"{Path(frame.f_code.co_filename).relative_to(PACKAGE)}:{frame.f_lineno}" if frame else "?"

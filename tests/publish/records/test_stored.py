@@ -288,11 +288,14 @@ def test_larger_records_are_those_of_what_a_larger_profile_asks_for_today(monkey
 def verified(stored, monkeypatch) -> Callable:
     """Verify the record as if training here had given another table: words of each comparison. The machine is another one unless told."""
 
-    def run(quick: Callable = lambda table: table, short: Callable = lambda table: table, **here: str) -> list[verify.Compared]:
-        change = {"quick": quick, "short": short}
+    def run(
+        quick: Callable = lambda table: table, short: Callable = lambda table: table, *, reuse: bool = False, **here: str
+    ) -> list[verify.Compared]:
+        change, run.places = {"quick": quick, "short": short}, []
 
         def ready(planned, chosen, name, *, jobs):
-            profile = name.split("-")[1]
+            run.places.append((chosen, name))
+            profile = name.split("-")[1] if name else "quick"
             read = {}
             for place, runs in planned.items():
                 table = stored[profile][place[1]].copy()
@@ -306,7 +309,7 @@ def verified(stored, monkeypatch) -> Callable:
 
         monkeypatch.setattr(verify, "_trained", ready)
         monkeypatch.setattr(settings, "instruction_sets", lambda: ["generic", "avx2"])
-        return verify.verify(execute.prepare([CHAPTER], "quick", {}))
+        return verify.verify(execute.prepare([CHAPTER], "quick", {}), reuse=reuse)
 
     return run
 
@@ -348,6 +351,20 @@ def test_runs_that_were_trained_here_are_compared_only_when_asked_for(stored, mo
     assert (sum(result.reused for result in results) > 0) is reuse
     short, quick = places
     assert short != cache and (quick == cache) is reuse
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+def test_what_rounding_does_is_measured_with_runs_that_were_trained_here_only_when_asked_for(verified, monkeypatch, reuse):
+    """And the report counts those runs as well."""
+    monkeypatch.setattr(verify, "missing", lambda runs: [run for run in runs if run.instruction_set == settings.instruction_set()])
+    results = verified(quick=scaled(1 + 1e-7), reuse=reuse)
+    chosen = settings.instruction_set()
+    (other,) = {way for way, _ in verified.places} - {chosen}
+    short, asked, again = verified.places
+    assert short == (chosen, "verify-short") and told(results) == [] and of_table(results, "quick").by == "rounding"
+    assert [asked, again] == ([(chosen, None), (other, None)] if reuse else [(chosen, "verify-quick"), (other, f"verify-quick-{other}")])
+    runs = len(planned_of("quick")[TABLE])
+    assert {r.table: r.reused for r in results if r.reused} == ({TABLE: runs} if reuse else {})
 
 
 def test_other_last_digits_are_rounding_on_another_processor_and_a_miss_on_this_one(verified):
