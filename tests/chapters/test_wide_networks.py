@@ -428,8 +428,6 @@ PARAMETERS = {
     "weight_decay_beside": 1e-3,
     "linear_layers_beside": 2,
     "narrow_width": 8,
-    "narrow_epochs": 3,
-    "narrow_learning_rate": 0.1,
     "schedule": "constant",
     "precision": "float32",
     "nonlinear_depths": [1, 2],

@@ -85,9 +85,8 @@ def added_grid(**parameters) -> list[dict]:
 
 
 def narrow_grid(**parameters) -> list[dict]:
-    """Narrow MLPs, with weight decay and without; at a rate of their own, since without weight decay they are restless sooner."""
-    given = {name.removeprefix("narrow_"): value for name, value in parameters.items() if name.startswith("narrow_")}
-    given["linear_layers"] = parameters["linear_layers_beside"]
+    """Narrow MLPs, with weight decay and without."""
+    given = {"linear_layers": parameters["linear_layers_beside"], "width": parameters["narrow_width"]}
     decays = [{"weight_decay": decay} for decay in (parameters["weight_decay"], 0.0)]
     return expand(experiment, parameters, over=["dataset", decays], model="mlp", activation="relu", **given)
 
