@@ -18,7 +18,7 @@ TWIN_MIME = "application/vnd.ncbook.twin+json"  # of which figure a cell shows t
 VEGA_MIME = "application/vnd.vegalite.v5+json"  # what JupyterLab draws
 FORM = "%.4g"  # of a number: finer than a pixel
 ALL = "all of them"
-DECADES = "floor(abs(log(domain('{0}')[1] / domain('{0}')[0])) / LN10)"  # of an axis
+DECADES = "abs(log(domain('{0}')[1] / domain('{0}')[0])) / LN10"  # of an axis
 COLOURS = [look["color"] for look in LOOKS]
 SYMBOL, LETTER, BESIDE = 45, 6.7, 60  # pixels: an entry of a legend, and what stands beside the plot
 MANY = 20  # lines: of more, one seed's are shown first
@@ -189,8 +189,9 @@ def chart_of(table: pd.DataFrame, y: Mapping[str, str], rows: pd.DataFrame, para
 
 
 def ticks(axis: str, log: bool) -> dict:
-    """Which places of an axis are told: of a logarithmic one over two decades or more, powers of ten alone."""
-    return {"labelSeparation": 8} | ({"tickCount": {"expr": f"max(2, {DECADES.format(axis)})"}} if log else {})
+    """Which places of an axis are told: of a logarithmic one over two decades or more, powers of ten alone; of places fewer than its
+    decades, Vega takes those."""
+    return {"labelSeparation": 8} | ({"tickCount": {"expr": f"max(2, {DECADES.format(axis)} - 0.01)"}} if log else {})
 
 
 def _list(name: str, words: str, values: list) -> dict:
