@@ -3,8 +3,8 @@
 Products of matrices become one batched product, and batch norm of vectors one over the units of all networks. Convolutions stay one a
 network, as grouped ones are slower on a CPU; what lies between them is done for all at once.
 
-Activations are (K, B, …), for K networks and B images. In memory vectors lie as (B, K, d), which batch norm reads in one piece, and feature
-maps as (K, B, height, width, channels), of which each network's convolution reads its own.
+Activations are (K, B, …), for K networks and B images; in memory feature maps lie as (K, B, height, width, channels), of which each
+network's convolution reads its own.
 """
 
 from collections.abc import Callable, Iterator
@@ -183,24 +183,19 @@ _LAYERS: dict[type[nn.Module], Callable[..., Tensor]] = {
 
 
 class _Products(torch.autograd.Function):
-    """x (K, B, i), weights (K, o, i), biases (K, o) or None → (K, B, o), which lies as (B, K, o)."""
+    """x (K, B, i), weights (K, o, i), biases (K, o) or None → (K, B, o). Gradients lie in memory as what they are of, for a fused SGD."""
 
     @staticmethod
     def forward(ctx, x, weight, bias):
         ctx.save_for_backward(x, weight)
         ctx.biased = bias is not None
-        out = x.new_empty(x.shape[1], *weight.shape[:2]).transpose(0, 1)
-        torch.bmm(x, weight.mT, out=out)
-        return out if bias is None else out.add_(bias[:, None])
+        return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
         x, weight = ctx.saved_tensors
-        to_x = None
-        if ctx.needs_input_grad[0]:
-            to_x = x.new_empty(x.shape[1], x.shape[0], x.shape[2]).transpose(0, 1)
-            torch.bmm(gradient, weight, out=to_x)
+        to_x = torch.bmm(gradient, weight) if ctx.needs_input_grad[0] else None
         return to_x, torch.bmm(gradient.mT, x), gradient.sum(1) if ctx.biased else None
 
 

@@ -154,10 +154,10 @@ class _Training:
         """Whether it stops at this epoch whatever it has learned."""
         return self.epoch in self.stops or self.epoch == self.end
 
-    def sgd(self) -> tuple[float, float, float]:
-        """Learning rate, momentum and weight decay of this epoch."""
-        factor = SCHEDULES[self.settings["schedule"]]((self.epoch - 1) / self.settings["epochs"])
-        return self.settings["learning_rate"] * factor, self.settings["momentum"], self.settings["weight_decay"]
+    @property
+    def sgd(self) -> tuple:
+        """What decides a step beside the gradient."""
+        return tuple(self.settings[name] for name in ("learning_rate", "schedule", "epochs", "momentum", "weight_decay"))
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """One pass, as a lone run has it."""
@@ -194,9 +194,10 @@ class _Stack:
 
     def __init__(self, trainings: list[_Training]):
         # those that SGD treats alike side by side: it then takes them in one piece
-        self.trainings = sorted(trainings, key=lambda t: [t.settings[name] for name in ("learning_rate", "momentum", "weight_decay")])
+        self.trainings = sorted(trainings, key=lambda training: training.sgd)
         self.networks = NetworkStack([training.model for training in self.trainings])
         self.velocity = {name: torch.zeros_like(p) for name, p in self.networks.parameters.items()}
+        self.pieces = self._pieces()
         self.stopped: list[_Training] = []
 
     def drop_left(self) -> bool:
@@ -215,7 +216,7 @@ class _Stack:
             for training in self.stopped:
                 if not training.left:
                     self.networks.put(self.trainings.index(training), training.model)
-            self.stopped = []
+            self.pieces, self.stopped = self._pieces(), []
             while not self.stopped:
                 for training, loss in zip(self.trainings, self._epoch(), strict=True):
                     training.loss = loss
@@ -230,13 +231,12 @@ class _Stack:
         """One epoch; the mean loss of each."""
         for training in self.trainings:
             training.epoch += 1
-        pieces = self._pieces()
         total, batches = 0.0, 0
         for parts in zip(*[training.batches() for training in self.trainings], strict=True):
             x, y = (torch.stack(part) for part in zip(*parts, strict=True))  # (K, B, channels, H, W), (K, B)
             losses = self._losses(self.networks(x, training=True), y)
             gradients = torch.autograd.grad(losses.sum(), list(self.networks.parameters.values()))
-            self._step(dict(zip(self.networks.parameters, gradients, strict=True)), pieces)
+            self._step(dict(zip(self.networks.parameters, gradients, strict=True)))
             total, batches = total + losses.detach(), batches + 1
         return (total / batches).tolist()  # type: ignore[union-attr]  # there is at least one batch
 
@@ -246,21 +246,21 @@ class _Stack:
         return of_each(logits.flatten(0, 1), labels.flatten()).view(labels.shape).mean(1)
 
     def _pieces(self) -> dict[tuple, list[tuple[str, slice]]]:
-        """For each learning rate, momentum and weight decay of this epoch the parts of the stacked parameters that are trained with it."""
-        sgd_of = [training.sgd() for training in self.trainings]
+        """For each way to take a step the parts of the stacked parameters that are trained so; others are frozen."""
         pieces = defaultdict(list)
         for name in self.networks.parameters:
-            treated = [s if t.model.get_parameter(name).requires_grad else None for s, t in zip(sgd_of, self.trainings, strict=True)]
-            for key, run in groupby(range(len(treated)), key=treated.__getitem__):
-                if key is not None:
-                    members = list(run)
-                    pieces[key].append((name, slice(members[0], members[-1] + 1)))
+            treated = [training.sgd if training.model.get_parameter(name).requires_grad else None for training in self.trainings]
+            for sgd_of, run in groupby(range(len(treated)), key=treated.__getitem__):
+                members = list(run)
+                if sgd_of:
+                    pieces[sgd_of].append((name, slice(members[0], members[-1] + 1)))
         return pieces
 
     @torch.no_grad()
-    def _step(self, gradients: dict[str, Tensor], pieces: dict[tuple, list[tuple[str, slice]]]) -> None:
-        for (rate, momentum, decay), places in pieces.items():
+    def _step(self, gradients: dict[str, Tensor]) -> None:
+        for (rate, schedule, epochs, momentum, decay), places in self.pieces.items():
             parts = [[stacked[name][where] for name, where in places] for stacked in (self.networks.parameters, gradients, self.velocity)]
+            rate *= SCHEDULES[schedule]((self.trainings[0].epoch - 1) / epochs)
             sgd(*parts, fused=True, lr=rate, momentum=momentum, weight_decay=decay, dampening=0, nesterov=False, maximize=False)
 
     def _stopping(self) -> list[_Training]:

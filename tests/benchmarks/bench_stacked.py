@@ -23,17 +23,17 @@ from ncbook.training.stacked import together
 headed = partial(linear_headed, linear_layers=2, nonlinear_layers=3, width=64)
 # data set, network, images, batch, epochs
 CASES = {
-    "one step an epoch": ("digits", "mlp", 100, 100, 12, headed),
-    "batch norm": ("digits", "mlp", 200, 100, 6, build_model),
-    "deep": ("digits", "mlp_deep", 200, 50, 4, build_model),
-    "deep, small batches": ("digits", "mlp_deep", 200, 25, 2, build_model),
-    "MNIST's images": ("mnist5k", "mlp_plain", 500, 100, 2, build_model),
+    "one step an epoch": ("digits", "mlp", 100, 100, 40, headed),
+    "batch norm": ("digits", "mlp", 200, 100, 20, build_model),
+    "deep": ("digits", "mlp_deep", 200, 50, 10, build_model),
+    "deep, small batches": ("digits", "mlp_deep", 200, 25, 6, build_model),
+    "MNIST's images": ("mnist5k", "mlp_plain", 500, 100, 4, build_model),
     "four times as wide": ("mnist5k", "mlp_wide", 200, 50, 1, build_model),
-    "convolutions": ("digits", "cnn", 200, 50, 2, build_model),
-    "six of them": ("digits", "cnn_deep", 200, 50, 1, build_model),
+    "convolutions": ("digits", "cnn", 200, 50, 4, build_model),
+    "six of them": ("digits", "cnn_deep", 200, 50, 3, build_model),
     "on MNIST's images": ("mnist5k", "two_layer", 300, 25, 1, build_model),
 }
-COUNT, ROUNDS = 10, 10
+COUNT, ROUNDS = 10, 6
 SGD = {"learning_rate": 1e-3, "weight_decay": 5e-4, "schedule": "cosine"}
 
 
