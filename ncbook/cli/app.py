@@ -92,6 +92,12 @@ def train(
     seeds: Seeds = None,
     p: Change = None,
     budget: Annotated[str | None, typer.Option(help="Stop after this long, as 90s, 9m or 2h, and keep what is finished.")] = None,
+    stack: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Train the networks of up to so many runs as one, where they differ in seed, weight decay or learning rate."
+        ),
+    ] = 1,
 ) -> None:
     """Train what chapters need and nothing else: for a machine without a notebook kernel, or one lent by the minute."""
     from ncbook.publish import execute
@@ -101,7 +107,7 @@ def train(
     seconds = _seconds(budget)
     with _alone():
         requested = execute.prepare(chapters or [], profile, _changes(p), seeds)
-        failed = execute.train(requested, jobs=jobs, budget=seconds)
+        failed = execute.train(requested, jobs=jobs, budget=seconds, stack=stack)
         runs = [run for chapter in requested for run in chapter.runs()]
         left = len(missing(runs))
     _stop_if(failed)

@@ -5,6 +5,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
@@ -13,15 +14,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ncbook import settings
+from ncbook.errors import InputError
 from ncbook.paths import runs, writable
 from ncbook.renamed import moved_name
 from ncbook.runs import executors, store
-from ncbook.runs.digest import canonical
+from ncbook.runs.digest import canonical, digest
 from ncbook.runs.run import Run, SweepError, missing
 from ncbook.runs.worker import reason
 
 STARTING, STALLED = 600.0, 60.0  # seconds that runs may wait, and none be at work, before a pool has begun and after that
 LONG = 300.0  # seconds that a run is expected to take, from which on it keeps checkpoints
+ALIKE = ("seed", "layout", "weight_decay", "learning_rate")  # parameters that change no shape of a network
 
 
 def __getattr__(name: str):
@@ -35,11 +38,12 @@ def finish(
     timeout: float | None = None,
     budget: float | None = None,
     executor: executors.Choice | None = None,
+    stack: int = 1,
 ) -> int:
     """Compute the runs that the store lacks, longest first, and keep each as it ends; returns how many that were.
 
     After `budget` seconds it stops: what is finished is kept, what is at work is lost. `executor` is who computes them, see
-    `ncbook.runs.executors`.
+    `ncbook.runs.executors`. Up to `stack` runs that differ in `ALIKE` only go to one process here, which trains their networks as one.
 
     A failed, killed or overdue run (`timeout` seconds each) loses itself only: the others finish, then `SweepError` names the failed ones.
     A run whose worker of another executor was lost goes to another, once.
@@ -49,6 +53,8 @@ def finish(
         return 0
     writable(runs())
     who = executors.chosen(executor)
+    if stack > 1 and who != executors.LOCAL:
+        raise InputError("runs are stacked by the processes of this machine only; leave out --stack, or EXECUTOR.")
     first = todo[0]
     workers = min(settings.jobs(jobs, on=first.device), len(todo))
     console = Console(stderr=True, force_jupyter=False)  # in a notebook it would ask for ipywidgets
@@ -63,7 +69,7 @@ def finish(
     at_a_time = f"{workers} at a time" if who == executors.LOCAL else f"by {who if isinstance(who, str) else 'an executor of yours'}"
     console.print(f"training {len(todo)} runs, {at_a_time}", highlight=False, markup=False, soft_wrap=True)
     until = None if budget is None else time.monotonic() + budget
-    sent = _Sent(todo, timeout)
+    sent = _Sent(todo, timeout, stack)
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(first.experiment.split(".")[0], total=len(todo))
         while sent.left:
@@ -83,10 +89,11 @@ def finish(
 class _Sent:
     """The runs that are `left`, and why others failed."""
 
-    def __init__(self, todo: list[Run], timeout: float | None):
+    def __init__(self, todo: list[Run], timeout: float | None, stack: int):
         self.left = {(run.experiment, run.key): run for run in todo}
         self.failures: list[tuple[Run, str, str]] = []
         self.timeout = timeout
+        self.stack = stack
         self.lost: set[str] = set()  # keys of runs whose worker was lost once
 
     def answered(self, submit: executors.Submit, until: float | None, *, here: bool) -> Iterator[Run]:
@@ -95,33 +102,55 @@ class _Sent:
         A run whose worker is lost is sent again, once. What an executor that is broken as a whole does not take stays left, for a new one.
         """
         ended: SimpleQueue[Future] = SimpleQueue()
-        waiting: dict[Future, Run] = {}
+        waiting: dict[Future, list[Run]] = {}
 
-        def send(run: Run) -> None:
-            future = submit(_order(run), self.timeout)
-            waiting[future] = run
+        def send(*group: Run) -> None:
+            orders = [_order(run) for run in group]
+            future = submit(orders if len(group) > 1 else orders[0], self.timeout and self.timeout * len(group))
+            waiting[future] = list(group)
             future.add_done_callback(ended.put)
 
-        for run in self.left.values():
-            send(run)
+        for group in _stacks(list(self.left.values()), self.stack, self.lost):
+            send(*group)
         for future in _ended(waiting, ended, until, here=here):
-            run, failure = waiting.pop(future), None
+            group, failure = waiting.pop(future), None
             try:
-                answer = future.result()
+                answers = future.result()
             except Exception as error:  # noqa: BLE001 - of the pool; elsewhere, any at all says that the worker was lost
-                if not here and run.key not in self.lost:
-                    self.lost.add(run.key)
-                    with suppress(Exception):
-                        send(run)
+                # of a stack it is not known which run ended the process: each goes alone
+                lost = not isinstance(error, BrokenProcessPool) if len(group) > 1 else not here and group[0].key not in self.lost
+                if lost:
+                    self.lost |= {run.key for run in group}
+                    for run in group:
+                        with suppress(Exception):
+                            send(run)
                     continue
                 failure = reason(error, self.timeout) if here else (f"its worker was lost, twice ({type(error).__name__}: {error})", "")
-            else:
-                failure = _keep(run, *answer)
             del future  # Dask computes a run again whose worker goes, however long it is finished, while a name holds its future
-            if failure:
-                self.failures.append((run, *failure))
-            del self.left[run.experiment, run.key]
-            yield run
+            for number, run in enumerate(group):
+                failed = failure or _keep(run, *(answers[number] if len(group) > 1 else answers))
+                if failed:
+                    self.failures.append((run, *failed))
+                del self.left[run.experiment, run.key]
+                yield run
+
+
+def _stacks(runs: list[Run], most: int, lost: set[str]) -> list[list[Run]]:
+    """The runs in groups that go to one process, longest first: of those that differ in `ALIKE` only up to `most`, as long as all
+    together need no checkpoint. What was `lost` goes alone."""
+    if most == 1:
+        return [[run] for run in runs]
+    alike: dict[str, list[Run]] = {}
+    for run in runs:
+        rest = {name: value for name, value in canonical(run.parameters).items() if name not in ALIKE}
+        alone = run.key if run.key in lost else None
+        alike.setdefault(digest([run.experiment, run.device, rest, alone]), []).append(run)
+    stacks = []
+    for group in alike.values():
+        size = max(1, min(most, int(LONG / max(1.0, *(run.seconds for run in group)))))
+        count = -(-len(group) // size)  # of about equal size
+        stacks += [group[i::count] for i in range(count)]
+    return sorted(stacks, key=lambda stack: -sum(run.seconds for run in stack))
 
 
 class _Spent(Exception):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from inspect import signature
 from itertools import groupby
 from math import isfinite
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,9 +36,11 @@ LOSS_OF_EACH: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def together(calls: list[Callable]) -> list:
-    """What the functions return, in their order; the trainings within them are stacked where they can be. All run to their end, then the
-    first exception is raised, if there is one."""
+def together(calls: list[Callable]) -> list[tuple[Any, int]]:
+    """What the functions return, in their order, and how many networks were in the largest stack that each had one in: 1 if in none.
+
+    All run to their end, then the first exception is raised, if there is one.
+    """
     members = [_Member(call) for call in calls]
     for member in members:
         member.turn()
@@ -59,7 +62,7 @@ def together(calls: list[Callable]) -> list:
                 trainings[0].member.turn()
     if errors := [member.error for member in members if member.error]:
         raise errors[0]
-    return [member.returned for member in members]
+    return [(member.returned, member.largest) for member in members]
 
 
 class _Member:
@@ -67,7 +70,8 @@ class _Member:
 
     def __init__(self, call: Callable):
         self.call = call
-        self.returned: object = None
+        self.returned: Any = None
+        self.largest = 1
         self.error: BaseException | None = None
         self.training: _Training | None = None  # what it waits for
         self.is_training = False
@@ -196,6 +200,8 @@ class _Stack:
         # those that SGD treats alike side by side: it then takes them in one piece
         self.trainings = sorted(trainings, key=lambda training: training.sgd)
         self.networks = NetworkStack([training.model for training in self.trainings])
+        for training in trainings:
+            training.member.largest = max(training.member.largest, len(trainings))
         self.velocity = {name: torch.zeros_like(p) for name, p in self.networks.parameters.items()}
         self.pieces = self._pieces()
         self.stopped: list[_Training] = []

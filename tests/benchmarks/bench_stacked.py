@@ -6,7 +6,6 @@ round. Networks are at the shapes of the chapters' quick runs; none is measured,
 interpolates.
 """
 
-import sys
 from functools import partial
 from statistics import median
 from time import process_time
@@ -53,8 +52,6 @@ def main() -> None:
     print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread; us a network and step, {COUNT} networks")
     print(f"{'':56}{'alone':>8}{'stack':>8}{'ratio':>8}{'middle':>8}")
     for name, (dataset, model, size, batch, epochs, build) in CASES.items():
-        if len(sys.argv) > 1 and sys.argv[1] not in name:
-            continue
         sets = [load(dataset, train_size=size, seed=seed) for seed in range(COUNT)]
         times: dict = {alone: [], together: []}
         for _ in range(ROUNDS + 1):  # the first one warms up
@@ -67,7 +64,8 @@ def main() -> None:
         steps = COUNT * epochs * -(-size // batch)
         least = [min(taken[1:]) / steps * 1e6 for taken in times.values()]
         middle = median(a / b for a, b in zip(times[alone][1:], times[together][1:], strict=True))
-        print(f"{f'{name}: {dataset}, {model}, {size} images by {batch}':56}{least[0]:8.0f}{least[1]:8.0f}{least[0] / least[1]:8.2f}{middle:8.2f}")
+        named = f"{name}: {dataset}, {model}, {size} images by {batch}"
+        print(f"{named:56}{least[0]:8.0f}{least[1]:8.0f}{least[0] / least[1]:8.2f}{middle:8.2f}")
 
 
 if __name__ == "__main__":
