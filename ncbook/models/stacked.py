@@ -1,7 +1,8 @@
 """Several networks of one architecture as one: each layer computes all of them at once.
 
 Products of matrices become one batched product, and batch norm of vectors one over the units of all networks. Convolutions stay one a
-network, as grouped ones are slower on a CPU; what lies between them is done for all at once.
+network, as grouped ones are slower on a CPU; what lies between them is done for all at once. A small network's step is mostly the overhead
+of its operators, so the gradient goes back through functions that each layer leaves, not through autograd's graph.
 
 Activations are (K, B, …), for K networks and B images; in memory feature maps lie as (K, B, height, width, channels), of which each
 network's convolution reads its own.
@@ -11,7 +12,6 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from ncbook.models import linear_heads
 from ncbook.models.networks import Network
@@ -19,22 +19,45 @@ from ncbook.models.networks import Network
 ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.GELU, nn.Identity, linear_heads.SmoothLeaky)
 aten = torch.ops.aten
 
+Back = Callable[[Tensor], Tensor]  # from the gradient of what a layer gives to that of what it takes
+Layer = Callable[[Tensor, bool], tuple[Tensor, Back]]  # of activations, in training or not
+
 
 class NetworkStack:
     """K networks that agree in their `architecture`, with stacked copies of their parameters and buffers, (K, …) each."""
 
     def __init__(self, networks: list[nn.Module]):
-        self.layers = [(_LAYERS[type(module)], f"{name}.", module) for name, module in _chain(networks[0])]
+        self.chain = list(_chain(networks[0]))
         self.parameters = {name: _stacked([n.get_parameter(name) for n in networks]) for name, _ in networks[0].named_parameters()}
         self.buffers = {name: _stacked([n.get_buffer(name) for n in networks]) for name, _ in networks[0].named_buffers()}
-        for parameter in self.parameters.values():
-            parameter.requires_grad_()
+        self._bind()
 
-    def __call__(self, x: Tensor, *, training: bool) -> Tensor:
-        """Scores (K, B, C) of images x (K, B, channels, height, width), K batches."""
-        for layer, name, module in self.layers:
-            x = layer(self, name, module, x, training)
+    def _bind(self) -> None:
+        self.gradients: dict[str, Tensor] = {}
+        self.layers: list[Layer] = [_LAYERS[type(module)](self, name, module) for name, module in self.chain]
+
+    @torch.no_grad()
+    def scores(self, x: Tensor) -> Tensor:
+        """Scores (K, B, C) of images x (K, B, channels, height, width), a batch each, in eval mode."""
+        for layer in self.layers:
+            x, _ = layer(x, False)
         return x
+
+    @torch.no_grad()
+    def differentiate(self, x: Tensor, labels: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The mean loss (K,) of each on its batch and labels (K, B), in training mode, and its gradients, each (K, …) as its parameter.
+
+        `loss` is that of each of N images, from scores (N, C) and labels (N,).
+        """
+        backs = []
+        for layer in self.layers:
+            x, back = layer(x, True)
+            backs.append(back)
+        mean, back = _local(lambda z: loss(z.flatten(0, 1), labels.flatten()).view(labels.shape).mean(1), x)
+        gradient = back(torch.ones_like(mean))
+        for back in reversed(backs):
+            gradient = back(gradient)
+        return mean, self.gradients
 
     @torch.no_grad()
     def take(self, k: int, network: nn.Module) -> None:
@@ -50,8 +73,9 @@ class NetworkStack:
 
     def keep(self, members: list[int]) -> None:
         """Leave out all other networks."""
-        self.parameters = {name: chosen(p.detach(), members).requires_grad_() for name, p in self.parameters.items()}
-        self.buffers = {name: chosen(b, members) for name, b in self.buffers.items()}
+        self.parameters = {name: chosen(parameter, members) for name, parameter in self.parameters.items()}
+        self.buffers = {name: chosen(buffer, members) for name, buffer in self.buffers.items()}
+        self._bind()
 
     def _pairs(self, network: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
         for name, parameter in self.parameters.items():
@@ -124,145 +148,157 @@ class _Vectors(nn.Module):
 
 def _stacked(tensors: list[Tensor]) -> Tensor:
     """(K, …) of K tensors; the channels of filters lie last in memory, as in `build_model`."""
-    with torch.no_grad():
-        if tensors[0].ndim < 4:
-            return torch.stack(list(tensors))
-        return torch.stack([t.movedim(1, -1) for t in tensors]).movedim(-1, 2)
+    tensors = [tensor.detach() for tensor in tensors]
+    return torch.stack(tensors) if tensors[0].ndim < 4 else _joined(tensors)
 
 
-# --- one function a kind of layer: (stack, the name before those of its parameters, module, x, training) → x ------------------------------
+# --- one function a kind of layer: (stack, the name of the module, the module) → `Layer` --------------------------------------------------
 
 
-def _linear(stack: NetworkStack, name: str, module, x: Tensor, training: bool) -> Tensor:
-    return _Products.apply(x, stack.of(f"{name}weight"), stack.of(f"{name}bias"))
+def _linear(stack: NetworkStack, name: str, module) -> Layer:
+    weight, bias = stack.of(f"{name}.weight"), stack.of(f"{name}.bias")  # (K, o, i), (K, o)
+    is_first = stack.chain[0][1] is module or all(isinstance(m, nn.Flatten) for _, m in stack.chain[: stack.chain.index((name, module))])
+
+    def layer(x: Tensor, training: bool) -> tuple[Tensor, Back]:
+        y = torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
+
+        def back(gradient: Tensor) -> Tensor:
+            stack.gradients[f"{name}.weight"] = torch.bmm(gradient.mT, x)
+            if bias is not None:
+                stack.gradients[f"{name}.bias"] = gradient.sum(1)
+            return x if is_first else torch.bmm(gradient, weight)  # nobody asks for the gradient of images
+
+        return y, back
+
+    return layer
 
 
-def _convolution(stack: NetworkStack, name: str, module, x: Tensor, training: bool) -> Tensor:
-    options = module.stride, module.padding, module.dilation, module.groups
-    return _Convolutions.apply(x, stack.of(f"{name}weight"), stack.of(f"{name}bias"), options)
+def _convolution(stack: NetworkStack, name: str, module) -> Layer:
+    weight, bias = stack.of(f"{name}.weight"), stack.of(f"{name}.bias")  # (K, o, i, …), (K, o)
+    options = module.stride, module.padding, module.dilation
+    wanted = [stack.chain[0][1] is not module, True, bias is not None]
+
+    def layer(x: Tensor, training: bool) -> tuple[Tensor, Back]:
+        y = _joined(
+            [nn.functional.conv2d(x[k], weight[k], None if bias is None else bias[k], *options, module.groups) for k in range(len(x))]
+        )
+
+        def back(gradient: Tensor) -> Tensor:
+            sizes = [weight.shape[1]] if wanted[2] else None
+            found = [
+                aten.convolution_backward(gradient[k], x[k], weight[k], sizes, *options, False, [0, 0], module.groups, wanted)
+                for k in range(len(x))
+            ]
+            stack.gradients[f"{name}.weight"] = _joined([to_weight for _, to_weight, _ in found])
+            if bias is not None:
+                stack.gradients[f"{name}.bias"] = torch.stack([to_bias for *_, to_bias in found])
+            return _joined([to_x for to_x, *_ in found]) if wanted[0] else x
+
+        return y, back
+
+    return layer
 
 
-def _norm(stack: NetworkStack, name: str, module, x: Tensor, training: bool) -> Tensor:
-    weight, bias, mean, variance = (stack.of(f"{name}{part}") for part in ("weight", "bias", "running_mean", "running_var"))
-    if training and (batches := stack.of(f"{name}num_batches_tracked")) is not None:
-        batches += 1
-    if x.ndim == 5:
-        return _NormOfMaps.apply(x, weight, bias, mean, variance, training, module.momentum, module.eps)
-    count, batch, units = x.shape
-    flat = (None if t is None else t.view(-1) for t in (mean, variance, weight, bias))
-    x = nn.functional.batch_norm(x.transpose(0, 1).reshape(batch, -1), *flat, training or mean is None, module.momentum, module.eps)
-    return x.view(batch, count, units).transpose(0, 1)
+def _norm(stack: NetworkStack, name: str, module) -> Layer:
+    parts = [stack.of(f"{name}.{part}") for part in ("weight", "bias", "running_mean", "running_var")]  # (K, d) each, or None
+    passes = stack.of(f"{name}.num_batches_tracked")
+    flat = [None if part is None else part.view(-1) for part in parts]
+    is_affine, eps = parts[0] is not None, module.eps
+
+    def set_gradients(weight: Tensor, bias: Tensor) -> None:
+        if is_affine:
+            stack.gradients[f"{name}.weight"], stack.gradients[f"{name}.bias"] = weight, bias
+
+    def of_vectors(x: Tensor, by_batch: bool) -> tuple[Tensor, Back]:
+        count, batch, units = x.shape
+        side_by_side = x.transpose(0, 1).reshape(batch, -1)  # the units of all networks
+        y, *statistics = torch.native_batch_norm(side_by_side, *flat, by_batch, module.momentum, eps)
+
+        def back(gradient: Tensor) -> Tensor:
+            gradient = gradient.transpose(0, 1).reshape(batch, -1)
+            wanted = [True, is_affine, is_affine]
+            to_x, *to_own = aten.native_batch_norm_backward(gradient, side_by_side, flat[0], None, None, *statistics, True, eps, wanted)
+            set_gradients(*(None if g is None else g.view(count, units) for g in to_own))
+            return to_x.view(batch, count, units).transpose(0, 1)
+
+        return y.view(batch, count, units).transpose(0, 1), back
+
+    def of_maps(x: Tensor, by_batch: bool) -> tuple[Tensor, Back]:
+        own = [[None if part is None else part[k] for part in parts] for k in range(len(x))]
+        found = [torch.native_batch_norm(x[k], *own[k], by_batch, module.momentum, eps) for k in range(len(x))]
+
+        def back(gradient: Tensor) -> Tensor:
+            wanted = [True, is_affine, is_affine]
+            grads = [
+                aten.native_batch_norm_backward(gradient[k], x[k], own[k][0], None, None, *found[k][1:], True, eps, wanted)
+                for k in range(len(x))
+            ]
+            set_gradients(*(torch.stack([g[i] for g in grads]) if is_affine else None for i in (1, 2)))
+            return _joined([to_x for to_x, *_ in grads])
+
+        return _joined([y for y, *_ in found]), back
+
+    def layer(x: Tensor, training: bool) -> tuple[Tensor, Back]:
+        if training and x.shape[1] * x[0, 0, 0].numel() == 1:
+            raise ValueError(f"Expected more than 1 value per channel when training, got input size {x[0].shape}")  # as torch has it
+        if training and passes is not None:
+            passes.add_(1)
+        return (of_maps if x.ndim == 5 else of_vectors)(x, training or parts[2] is None)
+
+    return layer
 
 
-def _pool(stack: NetworkStack, name: str, module, x: Tensor, training: bool) -> Tensor:
-    return module(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+def _relu(stack: NetworkStack, name: str, module) -> Layer:
+    def layer(x: Tensor, training: bool) -> tuple[Tensor, Back]:
+        y = x.relu_()  # what comes before has kept what it needs, which is not its own result
+        return y, lambda gradient: aten.threshold_backward(gradient, y, 0)
+
+    return layer
 
 
-def _vectors(stack: NetworkStack, name: str, module, x: Tensor, training: bool) -> Tensor:
-    return x.mean((3, 4)) if x.ndim == 5 else x.flatten(2)
+def _reshaped(stack: NetworkStack, name: str, module) -> Layer:
+    """Feature maps as vectors, averaged over positions or flattened."""
+
+    def layer(x: Tensor, training: bool) -> tuple[Tensor, Back]:
+        if x.ndim == 5 and not isinstance(module, nn.Flatten):
+            return _local(lambda maps: maps.mean((3, 4)), x)
+        return x.flatten(2), lambda gradient: gradient.reshape(x.shape)
+
+    return layer
 
 
-def _flatten(stack: NetworkStack, name: str, module, x: Tensor, training: bool) -> Tensor:
-    return x.flatten(2)
+def _pool(stack: NetworkStack, name: str, module) -> Layer:
+    def layer(x: Tensor, training: bool) -> tuple[Tensor, Back]:
+        return _local(lambda maps: module(maps.flatten(0, 1)).unflatten(0, maps.shape[:2]), x)
+
+    return layer
 
 
-def _elementwise(stack: NetworkStack, name: str, module, x: Tensor, training: bool) -> Tensor:
-    return module(x)
+def _elementwise(stack: NetworkStack, name: str, module) -> Layer:
+    return lambda x, training: _local(module, x)
 
 
-_LAYERS: dict[type[nn.Module], Callable[..., Tensor]] = {
+def _local(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Back]:
+    """What has no parameters: its value, and its gradient by autograd."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        y = function(x)
+    return y.detach(), lambda gradient: torch.autograd.grad(y, x, gradient)[0]
+
+
+_LAYERS: dict[type[nn.Module], Callable[[NetworkStack, str, nn.Module], Layer]] = {
     nn.Linear: _linear,
     nn.Conv2d: _convolution,
     nn.BatchNorm1d: _norm,
     nn.BatchNorm2d: _norm,
     nn.MaxPool2d: _pool,
-    nn.Flatten: _flatten,
-    _Vectors: _vectors,
+    nn.Flatten: _reshaped,
+    _Vectors: _reshaped,
     **dict.fromkeys(ELEMENTWISE, _elementwise),
+    nn.ReLU: _relu,
 }
 
 
-class _Products(torch.autograd.Function):
-    """x (K, B, i), weights (K, o, i), biases (K, o) or None → (K, B, o). Gradients lie in memory as what they are of, for a fused SGD."""
-
-    @staticmethod
-    def forward(ctx, x, weight, bias):
-        ctx.save_for_backward(x, weight)
-        ctx.biased = bias is not None
-        return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient):
-        x, weight = ctx.saved_tensors
-        to_x = torch.bmm(gradient, weight) if ctx.needs_input_grad[0] else None
-        return to_x, torch.bmm(gradient.mT, x), gradient.sum(1) if ctx.biased else None
-
-
-class _Convolutions(torch.autograd.Function):
-    """x (K, B, i, height, width), filters (K, o, i, …), biases (K, o) or None → (K, B, o, …)."""
-
-    @staticmethod
-    def forward(ctx, x, weight, bias, options):
-        ctx.save_for_backward(x, weight)
-        ctx.options, ctx.biased = options, bias is not None
-        biases = [None] * len(x) if bias is None else bias
-        return _joined(lambda k: nn.functional.conv2d(x[k], weight[k], biases[k], *options), len(x))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient):
-        x, weight = ctx.saved_tensors
-        (stride, padding, dilation, groups), mask = ctx.options, [ctx.needs_input_grad[0], True, ctx.biased]
-        to_x = torch.empty_like(x) if mask[0] else None
-        to_weight, to_bias = torch.empty_like(weight), weight.new_empty(weight.shape[:2]) if ctx.biased else None
-        for k in range(len(x)):
-            found = aten.convolution_backward(
-                gradient[k], x[k], weight[k], list(weight.shape[1:2]), stride, padding, dilation, False, [0, 0], groups, mask
-            )
-            for whole, part in zip((to_x, to_weight, to_bias), found, strict=True):
-                if whole is not None:
-                    whole[k].copy_(part)
-        return to_x, to_weight, to_bias, None
-
-
-class _NormOfMaps(torch.autograd.Function):
-    """Batch norm of feature maps (K, B, c, height, width); moves the running averages."""
-
-    @staticmethod
-    def forward(ctx, x, weight, bias, mean, variance, training, momentum, eps):
-        out, kept = torch.empty_like(x), []
-        for k in range(len(x)):
-            own = [None if t is None else t[k] for t in (weight, bias, mean, variance)]
-            y, *statistics = torch.native_batch_norm(x[k], *own, training or mean is None, momentum, eps)
-            out[k].copy_(y)
-            kept.append(statistics)
-        ctx.save_for_backward(x, weight)
-        ctx.kept, ctx.eps = kept, eps
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient):
-        x, weight = ctx.saved_tensors
-        to_x, to_weight, to_bias = torch.empty_like(x), None, None
-        if weight is not None:
-            to_weight, to_bias = torch.empty_like(weight), torch.empty_like(weight)
-        for k, statistics in enumerate(ctx.kept):
-            own = None if weight is None else weight[k]
-            mask = [True, weight is not None, weight is not None]
-            found = aten.native_batch_norm_backward(gradient[k], x[k], own, None, None, *statistics, True, ctx.eps, mask)
-            for whole, part in zip((to_x, to_weight, to_bias), found, strict=True):
-                if whole is not None:
-                    whole[k].copy_(part)
-        return to_x, to_weight, to_bias, *[None] * 5
-
-
-def _joined(part: Callable[[int], Tensor], count: int) -> Tensor:
-    """The maps `part(k)` (B, c, height, width) of each network in one tensor, its channels last in memory."""
-    first = part(0)
-    out = first.new_empty(count, *first.permute(0, 2, 3, 1).shape).permute(0, 1, 4, 2, 3)
-    out[0].copy_(first)
-    for k in range(1, count):
-        out[k].copy_(part(k))
-    return out
+def _joined(maps: list[Tensor]) -> Tensor:
+    """The maps (B, c, height, width) of each network, or its filters, in one tensor, their channels last in memory."""
+    return torch.stack([m.permute(0, 2, 3, 1) for m in maps]).permute(0, 1, 4, 2, 3)

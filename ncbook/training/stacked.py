@@ -31,7 +31,7 @@ alone: Callable[..., Iterator[State]] = train.__wrapped__  # type: ignore[attr-d
 
 # as `LOSSES`, of each image
 LOSS_OF_EACH: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "cross_entropy": lambda z, y: nn.functional.cross_entropy(z, y, reduction="none"),
+    "cross_entropy": lambda z, y: nn.functional.cross_entropy(z.T[None], y[None], reduction="none")[0],  # fast with the classes first
     "squared": lambda z, y: (z - nn.functional.one_hot(y, z.shape[1])).square().mean(1),
 }
 
@@ -109,8 +109,9 @@ class _Member:
     def _states(self, training: "_Training") -> Iterator[State]:
         self.is_training = True
         try:
+            training.model.eval()
             if 0 in training.stops:
-                yield State(0, float("nan"), error(training.model.eval(), training.split), None)
+                yield State(0, float("nan"), error(training.model, training.split), None)
             while training.epoch < training.end:
                 self.wait(training)
                 if training.is_alone:
@@ -237,19 +238,14 @@ class _Stack:
         """One epoch; the mean loss of each."""
         for training in self.trainings:
             training.epoch += 1
+        of_each = LOSS_OF_EACH[self.trainings[0].settings["loss"]]
         total, batches = 0.0, 0
         for parts in zip(*[training.batches() for training in self.trainings], strict=True):
             x, y = (torch.stack(part) for part in zip(*parts, strict=True))  # (K, B, channels, H, W), (K, B)
-            losses = self._losses(self.networks(x, training=True), y)
-            gradients = torch.autograd.grad(losses.sum(), list(self.networks.parameters.values()))
-            self._step(dict(zip(self.networks.parameters, gradients, strict=True)))
-            total, batches = total + losses.detach(), batches + 1
+            losses, gradients = self.networks.differentiate(x, y, of_each)
+            self._step(gradients)
+            total, batches = total + losses, batches + 1
         return (total / batches).tolist()  # type: ignore[union-attr]  # there is at least one batch
-
-    def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The mean loss (K,) of scores (K, B, C)."""
-        of_each = LOSS_OF_EACH[self.trainings[0].settings["loss"]]
-        return of_each(logits.flatten(0, 1), labels.flatten()).view(labels.shape).mean(1)
 
     def _pieces(self) -> dict[tuple, list[tuple[str, slice]]]:
         """For each way to take a step the parts of the stacked parameters that are trained so; others are frozen."""
@@ -293,5 +289,5 @@ class _Stack:
             return asked
         whatever = next(iter(seen.values()))  # for those that are not asked
         x, y = (torch.stack(part) for part in zip(*[seen.get(k, whatever) for k in range(len(self.trainings))], strict=True))
-        wrong = (self.networks(x, training=False).argmax(2) != y).any(1).tolist()
+        wrong = (self.networks.scores(x).argmax(2) != y).any(1).tolist()
         return [k for k in asked if k not in seen or not wrong[k]]
