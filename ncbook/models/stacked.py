@@ -8,7 +8,7 @@ Activations are (K, B, …), for K networks and B images; in memory feature maps
 network's convolution reads its own.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -201,42 +201,50 @@ def _convolution(stack: NetworkStack, name: str, module) -> Layer:
 
 def _norm(stack: NetworkStack, name: str, module) -> Layer:
     parts = [stack.of(f"{name}.{part}") for part in ("weight", "bias", "running_mean", "running_var")]  # (K, d) each, or None
-    passes = stack.of(f"{name}.num_batches_tracked")
-    flat = [None if part is None else part.view(-1) for part in parts]
-    is_affine, eps = parts[0] is not None, module.eps
+    passes, is_affine = stack.of(f"{name}.num_batches_tracked"), parts[0] is not None
 
-    def set_gradients(weight: Tensor, bias: Tensor) -> None:
-        if is_affine:
-            stack.gradients[f"{name}.weight"], stack.gradients[f"{name}.bias"] = weight, bias
+    def norm(x: Tensor, own: list[Tensor | None], by_batch: bool) -> tuple[Tensor, Callable]:
+        """Of images x (B, d, …), with parameters and averages (d,) of its `own`."""
+        y, mean, deviation = aten.native_batch_norm(x, *own, by_batch, module.momentum, module.eps)
+
+        def back(gradient: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+            wanted = [True, is_affine, is_affine]
+            return aten.native_batch_norm_backward(gradient, x, own[0], None, None, mean, deviation, True, module.eps, wanted)
+
+        return y, back
+
+    def keep(to_weight: Tensor, to_bias: Tensor) -> None:
+        stack.gradients[f"{name}.weight"], stack.gradients[f"{name}.bias"] = to_weight, to_bias
 
     def of_vectors(x: Tensor, by_batch: bool) -> tuple[Tensor, Back]:
         count, batch, units = x.shape
-        side_by_side = x.transpose(0, 1).reshape(batch, -1)  # the units of all networks
-        y, *statistics = torch.native_batch_norm(side_by_side, *flat, by_batch, module.momentum, eps)
+
+        def side_by_side(vectors: Tensor) -> Tensor:  # the units of all networks: (B, K d)
+            return vectors.transpose(0, 1).reshape(batch, -1)
+
+        def one_by_one(vectors: Tensor) -> Tensor:
+            return vectors.view(batch, count, units).transpose(0, 1)
+
+        y, to_each = norm(side_by_side(x), [None if part is None else part.view(-1) for part in parts], by_batch)
 
         def back(gradient: Tensor) -> Tensor:
-            gradient = gradient.transpose(0, 1).reshape(batch, -1)
-            wanted = [True, is_affine, is_affine]
-            to_x, *to_own = aten.native_batch_norm_backward(gradient, side_by_side, flat[0], None, None, *statistics, True, eps, wanted)
-            set_gradients(*(None if g is None else g.view(count, units) for g in to_own))
-            return to_x.view(batch, count, units).transpose(0, 1)
+            to_x, to_weight, to_bias = to_each(side_by_side(gradient))
+            if is_affine:
+                keep(to_weight.view(count, units), to_bias.view(count, units))
+            return one_by_one(to_x)
 
-        return y.view(batch, count, units).transpose(0, 1), back
+        return one_by_one(y), back
 
     def of_maps(x: Tensor, by_batch: bool) -> tuple[Tensor, Back]:
-        own = [[None if part is None else part[k] for part in parts] for k in range(len(x))]
-        found = [torch.native_batch_norm(x[k], *own[k], by_batch, module.momentum, eps) for k in range(len(x))]
+        found = [norm(x[k], [None if part is None else part[k] for part in parts], by_batch) for k in range(len(x))]
 
         def back(gradient: Tensor) -> Tensor:
-            wanted = [True, is_affine, is_affine]
-            grads = [
-                aten.native_batch_norm_backward(gradient[k], x[k], own[k][0], None, None, *found[k][1:], True, eps, wanted)
-                for k in range(len(x))
-            ]
-            set_gradients(*(torch.stack([g[i] for g in grads]) if is_affine else None for i in (1, 2)))
-            return _joined([to_x for to_x, *_ in grads])
+            to_x, to_weight, to_bias = zip(*[to_each(gradient[k]) for k, (_, to_each) in enumerate(found)], strict=True)
+            if is_affine:
+                keep(torch.stack(to_weight), torch.stack(to_bias))
+            return _joined(to_x)
 
-        return _joined([y for y, *_ in found]), back
+        return _joined([y for y, _ in found]), back
 
     def layer(x: Tensor, training: bool) -> tuple[Tensor, Back]:
         if training and x.shape[1] * x[0, 0, 0].numel() == 1:
@@ -299,6 +307,6 @@ _LAYERS: dict[type[nn.Module], Callable[[NetworkStack, str, nn.Module], Layer]] 
 }
 
 
-def _joined(maps: list[Tensor]) -> Tensor:
+def _joined(maps: Sequence[Tensor]) -> Tensor:
     """The maps (B, c, height, width) of each network, or its filters, in one tensor, their channels last in memory."""
     return torch.stack([m.permute(0, 2, 3, 1) for m in maps]).permute(0, 1, 4, 2, 3)

@@ -161,7 +161,7 @@ class _Stalled(Exception):
     """Nobody works at the runs that are left."""
 
 
-def _ended(waiting: dict[Future, Run], ended: SimpleQueue[Future], until: float | None, *, here: bool) -> Iterator[Future]:
+def _ended(waiting: dict[Future, list[Run]], ended: SimpleQueue[Future], until: float | None, *, here: bool) -> Iterator[Future]:
     """The futures of `waiting` as they end, while there are any; whoever takes one removes it. Raises `_Spent` at the time
     `until`, and `_Stalled` when no process `here` is at work for long.
 

@@ -261,9 +261,12 @@ class _Stack:
     @torch.no_grad()
     def _step(self, gradients: dict[str, Tensor]) -> None:
         for (rate, schedule, epochs, momentum, decay), places in self.pieces.items():
-            parts = [[stacked[name][where] for name, where in places] for stacked in (self.networks.parameters, gradients, self.velocity)]
+            weights, slopes, velocity = (
+                [stacked[name][where] for name, where in places] for stacked in (self.networks.parameters, gradients, self.velocity)
+            )
             rate *= SCHEDULES[schedule]((self.trainings[0].epoch - 1) / epochs)
-            sgd(*parts, fused=True, lr=rate, momentum=momentum, weight_decay=decay, dampening=0, nesterov=False, maximize=False)
+            options = {"weight_decay": decay, "dampening": 0.0, "nesterov": False, "maximize": False}
+            sgd(weights, slopes, velocity, fused=True, lr=rate, momentum=momentum, **options)
 
     def _stopping(self) -> list[_Training]:
         """Those that are measured now, whose loss is no number, or whose terminal phase begins, with the weights that they have."""
