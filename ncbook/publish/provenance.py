@@ -32,7 +32,13 @@ def provenance(read: list[Table], *, profile: str, folder: Path, record: Record 
     datasets = list(dict.fromkeys(dataset for table in tables if "dataset" in table for dataset in table["dataset"].unique()))
     seeds = [seed for table in tables if "seed" in table for seed in (table["seed"].min(), table["seed"].max())]
     seconds = sum(run["seconds"] for run in runs)
-    machines = sorted({run["gpu"] or f"{run['cpu'] or run['machine']} ({run['cpu_capability']}), one thread a process" for run in runs})
+    machines = sorted(
+        {
+            run["gpu"]
+            or f"{run['cpu'] or run['machine']} ({run['cpu_capability']}), one thread a process" + ", in stacks" * bool(run.get("stacked"))
+            for run in runs
+        }
+    )
     lines = {
         "profile": code(profile),
         "data": ", ".join(markdown(name(dataset)) for dataset in datasets) or "–",

@@ -39,7 +39,19 @@ OF_EACH: dict[str, dict[str, type]] = {"claims": {"id": str}, "verdicts": {"id":
 OF_TABLE = {"experiment": str, "runs": int, "rows": int}
 OLDER = ("claims", "verdicts", "judged_by", "short")  # which a record of an older kind may lack
 GPU = ["gpu", "gpu_peak_memory_mb", "gpu_float32"]
-TOOK = ["device", "seconds", "peak_memory_mb", *VERSIONS, "machine", "cpu", "cpu_capability", "instruction_set", *GPU, "finished"]
+TOOK = [
+    "device",
+    "seconds",
+    "peak_memory_mb",
+    *VERSIONS,
+    "machine",
+    "cpu",
+    "cpu_capability",
+    "instruction_set",
+    *GPU,
+    "stacked",
+    "finished",
+]
 
 
 def exists(profile: str, chapter: str) -> bool:
@@ -237,7 +249,7 @@ def _check_form(record: Record) -> None:
 
 def _text_where_text(runs: pd.DataFrame) -> pd.DataFrame:
     """``gpu`` is empty on a CPU, and a version may look like a number: as text or nothing, never as a number."""
-    texts = [name for name in ("gpu", "gpu_float32", "instruction_set", *VERSIONS) if name in runs]
+    texts = [name for name in ("gpu", "gpu_float32", "instruction_set", "stacked", *VERSIONS) if name in runs]
     return runs.assign(**{name: [None if pd.isna(value) else str(value) for value in runs[name]] for name in texts})
 
 
@@ -344,7 +356,7 @@ def _machine(row: dict) -> str:
         if isinstance(row["gpu"], str)
         else f"{row['cpu'] if isinstance(row['cpu'], str) else row['machine']} ({row['cpu_capability']})"
     )
-    return f"{known}, torch {row['torch']}"
+    return f"{known}{', in stacks' if isinstance(row['stacked'], str) else ''}, torch {row['torch']}"
 
 
 def _fingerprints(of_table: dict[str, list[Run]]) -> dict[str, str]:

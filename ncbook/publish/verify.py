@@ -34,7 +34,7 @@ from ncbook.runs.plan import Table, finished
 from ncbook.runs.pool import finish
 from ncbook.runs.run import Run, SweepError, missing, time_limit
 
-STACK = ["device", "torch", "numpy", "scipy", "scikit_learn", "machine", "cpu", "cpu_capability", "gpu"]  # what rounds alike
+STACK = ["device", "torch", "numpy", "scipy", "scikit_learn", "machine", "cpu", "cpu_capability", "gpu", "stacked"]  # what rounds alike
 WEAKER = "spread"
 
 

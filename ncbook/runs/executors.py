@@ -21,10 +21,11 @@ from tempfile import TemporaryDirectory
 
 from ncbook import paths, settings
 from ncbook.errors import InputError
-from ncbook.runs.worker import Surroundings, begin, call, elsewhere
+from ncbook.runs.worker import Surroundings, begin, call, calls, elsewhere
 
 Choice = str | Callable[[], Executor]
-Submit = Callable[[tuple, float | None], Future]  # the arguments of `call`, and a time limit in seconds
+# the arguments of `call`, here also a list of those that `calls` takes, and a time limit in seconds
+Submit = Callable[[tuple | list[tuple], float | None], Future]
 
 LOCAL = "local"
 CLUSTERS = Path(__file__).with_name("clusters")
@@ -64,7 +65,13 @@ def _processes(workers: int, instruction_set: str, device: str) -> Iterator[Subm
         shared = (instruction_set, settings.gpus() if device == "cuda" else None, places)
         with ProcessPool(workers, initializer=begin, initargs=shared, context=get_context("spawn")) as pool:
             try:
-                yield lambda order, timeout: pool.schedule(call, args=order, timeout=timeout)
+                yield (
+                    lambda order, timeout: (
+                        pool.schedule(calls, args=[order], timeout=timeout)
+                        if isinstance(order, list)
+                        else pool.schedule(call, args=order, timeout=timeout)
+                    )
+                )
             except BaseException:
                 pool.stop()
                 raise

@@ -5,6 +5,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
@@ -17,12 +18,13 @@ from ncbook.errors import InputError
 from ncbook.paths import runs, writable
 from ncbook.renamed import moved_name
 from ncbook.runs import executors, ranks, store
-from ncbook.runs.digest import canonical
+from ncbook.runs.digest import canonical, digest
 from ncbook.runs.run import Run, SweepError, missing
 from ncbook.runs.worker import reason
 
 STARTING, STALLED = 600.0, 60.0  # seconds that runs may wait, and none be at work, before a pool has begun and after that
 LONG = 300.0  # seconds that a run is expected to take, from which on it keeps checkpoints
+ALIKE = ("seed", "layout", "weight_decay", "learning_rate")  # parameters that change no shape of a network
 
 
 def __getattr__(name: str):
@@ -36,11 +38,12 @@ def finish(
     timeout: float | None = None,
     budget: float | None = None,
     executor: executors.Choice | None = None,
+    stack: int = 1,
 ) -> int:
     """Compute the runs that the store lacks, longest first, and keep each as it ends; returns how many that were.
 
     After `budget` seconds it stops: what is finished is kept, what is at work is lost. `executor` is who computes them, see
-    `ncbook.runs.executors`.
+    `ncbook.runs.executors`. Up to `stack` runs that differ in `ALIKE` only go to one process here, which trains their networks as one.
 
     A failed, killed or overdue run (`timeout` seconds each) loses itself only: the others finish, then `SweepError` names the failed ones.
     A run whose worker of another executor was lost goes to another, once. Processes of ``torchrun`` compute each run together, one after
@@ -51,6 +54,8 @@ def finish(
         return 0
     writable(runs())
     who = executors.chosen(executor)
+    if stack > 1 and (who != executors.LOCAL or ranks.together()):
+        raise InputError("runs are stacked by single processes of this machine only; leave out --stack, or EXECUTOR and torchrun.")
     first = todo[0]
     workers = min(settings.jobs(jobs, on=first.device), len(todo))
     if ranks.together() and who != executors.LOCAL:
@@ -69,7 +74,7 @@ def finish(
         at_a_time = "one at a time, by all processes"
     console.print(f"training {len(todo)} runs, {at_a_time}", highlight=False, markup=False, soft_wrap=True)
     until = None if budget is None else time.monotonic() + budget
-    sent = _Sent(todo, timeout)
+    sent = _Sent(todo, timeout, stack)
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(first.experiment.split(".")[0], total=len(todo))
 
@@ -96,10 +101,11 @@ def finish(
 class _Sent:
     """The runs that are `left`, and why others failed."""
 
-    def __init__(self, todo: list[Run], timeout: float | None):
+    def __init__(self, todo: list[Run], timeout: float | None, stack: int):
         self.left = {(run.experiment, run.key): run for run in todo}
         self.failures: list[tuple[Run, str, str]] = []
         self.timeout = timeout
+        self.stack = stack
         self.lost: set[str] = set()  # keys of runs whose worker was lost once
 
     def answered(self, submit: executors.Submit, until: float | None, *, here: bool) -> Iterator[Run]:
@@ -108,31 +114,34 @@ class _Sent:
         A run whose worker is lost is sent again, once. What an executor that is broken as a whole does not take stays left, for a new one.
         """
         ended: SimpleQueue[Future] = SimpleQueue()
-        waiting: dict[Future, Run] = {}
+        waiting: dict[Future, list[Run]] = {}
 
-        def send(run: Run) -> None:
-            future = submit(_order(run), self.timeout)
-            waiting[future] = run
+        def send(*group: Run) -> None:
+            orders = [_order(run) for run in group]
+            future = submit(orders if len(group) > 1 else orders[0], self.timeout and self.timeout * len(group))
+            waiting[future] = list(group)
             future.add_done_callback(ended.put)
 
-        for run in self.left.values():
-            send(run)
+        for group in _stacks(list(self.left.values()), self.stack, self.lost):
+            send(*group)
         for future in _ended(waiting, ended, until, here=here):
-            run, failure = waiting.pop(future), None
+            group, failure = waiting.pop(future), None
             try:
-                answer = future.result()
+                answers = future.result()
             except Exception as error:  # noqa: BLE001 - of the pool; elsewhere, any at all says that the worker was lost
-                if not here and run.key not in self.lost:
-                    self.lost.add(run.key)
-                    with suppress(Exception):
-                        send(run)
+                # of a stack it is not known which run ended the process: each goes alone
+                lost = not isinstance(error, BrokenProcessPool) if len(group) > 1 else not here and group[0].key not in self.lost
+                if lost:
+                    self.lost |= {run.key for run in group}
+                    for run in group:
+                        with suppress(Exception):
+                            send(run)
                     continue
                 failure = reason(error, self.timeout) if here else (f"its worker was lost, twice ({type(error).__name__}: {error})", "")
-            else:
-                failure = _keep(run, *answer)
             del future  # Dask computes a run again whose worker goes, however long it is finished, while a name holds its future
-            self._done(run, failure)
-            yield run
+            for number, run in enumerate(group):
+                self._done(run, failure or _keep(run, *(answers[number] if len(group) > 1 else answers)))
+                yield run
 
     def in_turn(self, until: float | None) -> Iterator[Run]:
         """As `answered`, by all processes of ``torchrun``, and one run after another."""
@@ -148,6 +157,24 @@ class _Sent:
         del self.left[run.experiment, run.key]
 
 
+def _stacks(runs: list[Run], most: int, lost: set[str]) -> list[list[Run]]:
+    """The runs in groups that go to one process, longest first: of those that differ in `ALIKE` only up to `most`, as long as all
+    together need no checkpoint. What was `lost` goes alone."""
+    if most == 1:
+        return [[run] for run in runs]
+    alike: dict[str, list[Run]] = {}
+    for run in runs:
+        rest = {name: value for name, value in canonical(run.parameters).items() if name not in ALIKE}
+        alone = run.key if run.key in lost else None
+        alike.setdefault(digest([run.experiment, run.device, rest, alone]), []).append(run)
+    stacks = []
+    for group in alike.values():
+        size = max(1, min(most, int(LONG / max(1.0, *(run.seconds for run in group)))))
+        count = -(-len(group) // size)  # of about equal size
+        stacks += [group[i::count] for i in range(count)]
+    return sorted(stacks, key=lambda stack: -sum(run.seconds for run in stack))
+
+
 class _Spent(Exception):
     """The time is over."""
 
@@ -156,7 +183,7 @@ class _Stalled(Exception):
     """Nobody works at the runs that are left."""
 
 
-def _ended(waiting: dict[Future, Run], ended: SimpleQueue[Future], until: float | None, *, here: bool) -> Iterator[Future]:
+def _ended(waiting: dict[Future, list[Run]], ended: SimpleQueue[Future], until: float | None, *, here: bool) -> Iterator[Future]:
     """The futures of `waiting` as they end, while there are any; whoever takes one removes it. Raises `_Spent` at the time
     `until`, and `_Stalled` when no process `here` is at work for long.
 

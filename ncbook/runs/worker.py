@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from multiprocessing import get_context, parent_process, process
 from multiprocessing.util import Finalize
@@ -78,6 +78,18 @@ def call(
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     return text, took
+
+
+def calls(orders: list[tuple]) -> list[tuple[str | None, dict]]:
+    """`call` of several runs in this process, in which networks of one shape are trained as one (`ncbook.training.stacked`)."""
+    prepare_worker(instruction_set=orders[0][-1])
+    start = time.perf_counter()
+    from ncbook.training.stacked import together
+
+    with no_silent_exit():
+        answers = together([partial(call, *order) for order in orders])
+    share = round((time.perf_counter() - start) / len(orders), 3)  # each took as long as all
+    return [(text, {**info, "seconds": share, "stacked": f"{size} networks" if size > 1 else None}) for (text, info), size in answers]
 
 
 def _gpu(device: str) -> dict:

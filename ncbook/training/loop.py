@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
+from functools import wraps
 from math import cos, pi
 
 import numpy as np
@@ -55,6 +57,19 @@ def measurement_epochs(epochs: int, count: int = 20) -> list[int]:
     return sorted({0, epochs, *np.geomspace(1, epochs, count).round().astype(int).tolist()})
 
 
+# what trains in the place of `train` where several runs train as one (`ncbook.training.stacked`)
+instead: ContextVar[Callable[..., Iterator[State]] | None] = ContextVar("instead", default=None)
+
+
+def _or_instead(train: Callable[..., Iterator[State]]) -> Callable[..., Iterator[State]]:
+    @wraps(train)
+    def either(*args, **settings) -> Iterator[State]:
+        return (instead.get() or train)(*args, **settings)
+
+    return either
+
+
+@_or_instead
 def train(
     model: nn.Module,
     dataset,

@@ -90,6 +90,26 @@ def slow(*, seed: int, device: str = "cpu") -> pd.DataFrame:
     return wave(name="slow", seed=seed)
 
 
+def trained(*, seed: int, weight_decay: float, how: str = "", device: str = "cpu") -> pd.DataFrame:
+    """A small network, one row an epoch; seed 2 raises or kills its process after the first, if `how` says so."""
+    from ncbook.data.datasets import load
+    from ncbook.models.networks import build_model
+    from ncbook.seeds import child_generator
+    from ncbook.training.loop import train
+
+    data = load("digits", train_size=50, seed=seed)
+    network = build_model("mlp", data.image_shape, 10, generator=child_generator(seed, "weights"), width=16)
+    settings = {"epochs": 3, "learning_rate": 0.05, "batch_size": 25, "weight_decay": weight_decay}
+    rows = []
+    for state in train(network, data, generator=child_generator(seed, "batches"), **settings):
+        if how and seed == 2 and state.epoch == 1:
+            if how == "raise":
+                raise ZeroDivisionError(f"seed {seed} is unlucky")
+            os.kill(os.getpid(), signal.SIGKILL)
+        rows.append({"epoch": state.epoch, "train_error": state.train_error, "bias": float(network.classifier.bias.abs().sum())})
+    return pd.DataFrame(rows)
+
+
 def notebook(*cells: str) -> dict:
     """The namespace of a notebook after its cells have run; `inspect` finds their source as in IPython."""
     space = {"__name__": "__main__"}
