@@ -34,6 +34,8 @@ class NetworkStack:
 
     def _bind(self) -> None:
         self.gradients: dict[str, Tensor] = {}
+        # whose parameters come first: nobody asks for the gradient of what it takes in
+        self.first = next(name for name, _ in self.chain if self.of(f"{name}.weight") is not None)
         self.layers: list[Layer] = [_LAYERS[type(module)](self, name, module) for name, module in self.chain]
 
     @torch.no_grad()
@@ -49,10 +51,10 @@ class NetworkStack:
 
         `loss` is that of each of N images, from scores (N, C) and labels (N,).
         """
-        backs = []
-        for layer in self.layers:
+        backs: list[Back] = []
+        for (name, _), layer in zip(self.chain, self.layers, strict=True):
             x, back = layer(x, True)
-            backs.append(back)
+            backs = [*backs, back] if name != self.first else [back]
         mean, back = _local(lambda z: loss(z.flatten(0, 1), labels.flatten()).view(labels.shape).mean(1), x)
         gradient = back(torch.ones_like(mean))
         for back in reversed(backs):
@@ -101,7 +103,9 @@ def architecture(network: nn.Module) -> tuple | None:
     except NotImplementedError:
         return None
     tensors = [*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)]
-    if len({tensor.data_ptr() for _, tensor in tensors}) < len(tensors):  # layers that share their weights
+    if not list(network.parameters()) or len({tensor.data_ptr() for _, tensor in tensors}) < len(
+        tensors
+    ):  # layers that share their weights
         return None
     if any(tensor.is_floating_point() and tensor.dtype != torch.float32 for _, tensor in tensors):
         return None
@@ -157,7 +161,6 @@ def _stacked(tensors: list[Tensor]) -> Tensor:
 
 def _linear(stack: NetworkStack, name: str, module) -> Layer:
     weight, bias = stack.of(f"{name}.weight"), stack.of(f"{name}.bias")  # (K, o, i), (K, o)
-    is_first = stack.chain[0][1] is module or all(isinstance(m, nn.Flatten) for _, m in stack.chain[: stack.chain.index((name, module))])
 
     def layer(x: Tensor, training: bool) -> tuple[Tensor, Back]:
         y = torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
@@ -166,7 +169,7 @@ def _linear(stack: NetworkStack, name: str, module) -> Layer:
             stack.gradients[f"{name}.weight"] = torch.bmm(gradient.mT, x)
             if bias is not None:
                 stack.gradients[f"{name}.bias"] = gradient.sum(1)
-            return x if is_first else torch.bmm(gradient, weight)  # nobody asks for the gradient of images
+            return torch.bmm(gradient, weight) if name != stack.first else gradient
 
         return y, back
 
@@ -176,7 +179,7 @@ def _linear(stack: NetworkStack, name: str, module) -> Layer:
 def _convolution(stack: NetworkStack, name: str, module) -> Layer:
     weight, bias = stack.of(f"{name}.weight"), stack.of(f"{name}.bias")  # (K, o, i, …), (K, o)
     options = module.stride, module.padding, module.dilation
-    wanted = [stack.chain[0][1] is not module, True, bias is not None]
+    wanted = [name != stack.first, True, bias is not None]
 
     def layer(x: Tensor, training: bool) -> tuple[Tensor, Back]:
         y = _joined(
@@ -192,7 +195,7 @@ def _convolution(stack: NetworkStack, name: str, module) -> Layer:
             stack.gradients[f"{name}.weight"] = _joined([to_weight for _, to_weight, _ in found])
             if bias is not None:
                 stack.gradients[f"{name}.bias"] = torch.stack([to_bias for *_, to_bias in found])
-            return _joined([to_x for to_x, *_ in found]) if wanted[0] else x
+            return _joined([to_x for to_x, *_ in found]) if name != stack.first else gradient
 
         return y, back
 

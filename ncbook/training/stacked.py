@@ -245,7 +245,7 @@ class _Stack:
             losses, gradients = self.networks.differentiate(x, y, of_each)
             self._step(gradients)
             total, batches = total + losses, batches + 1
-        return (total / batches).tolist()  # there is at least one batch
+        return (total / batches).tolist()
 
     def _pieces(self) -> dict[tuple, list[tuple[str, slice]]]:
         """For each way to take a step the parts of the stacked parameters that are trained so; others are frozen."""
