@@ -2,8 +2,8 @@
 
 Both train with `training.train`, on one thread, in turns; times are those of the processor. The table gives, of all rounds, the least time
 of each, which a busy machine disturbs least, in microseconds a network and step, and their ratio; and the middle one of the ratios of each
-round. Networks are at the shapes of the chapters' quick runs; none is measured, but each is asked after every epoch whether it
-interpolates.
+round, which the page of costs shows. Networks are at the shapes of the chapters' quick runs; none is measured, but each is asked after
+every epoch whether it interpolates.
 """
 
 from functools import partial
@@ -47,8 +47,9 @@ def alone(calls: list) -> None:
         call()
 
 
-def main() -> None:
+def main() -> list[dict]:
     torch.set_num_threads(1)
+    rows = []
     print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread; us a network and step, {COUNT} networks")
     print(f"{'':56}{'alone':>8}{'stack':>8}{'ratio':>8}{'middle':>8}")
     for name, (dataset, model, size, batch, epochs, build) in CASES.items():
@@ -65,7 +66,11 @@ def main() -> None:
         least = [min(taken[1:]) / steps * 1e6 for taken in times.values()]
         middle = median(a / b for a, b in zip(times[alone][1:], times[together][1:], strict=True))
         named = f"{name}: {dataset}, {model}, {size} images by {batch}"
+        what = f"{COUNT} networks as one stack, {named}"
+        goal = {"ratio": 1 / (3 if model.startswith("mlp") else 1.3)}
+        rows.append({"what": what, "instead": "one after another", "ratio": 1 / middle, "seconds": min(times[together][1:]), "goal": goal})
         print(f"{named:56}{least[0]:8.0f}{least[1]:8.0f}{least[0] / least[1]:8.2f}{middle:8.2f}")
+    return rows
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import bench_book
 import bench_growth
 import bench_metrics
 import bench_runs
-import bench_stack
+import bench_stacked
 import bench_training
 import torch
 
@@ -23,7 +23,7 @@ from ncbook.runs.worker import cpu
 
 def main() -> None:
     load = os.getloadavg()[0]
-    ratios = [row for bench in (bench_training, bench_stack, bench_metrics, bench_runs, bench_book) for row in bench.main()]
+    ratios = [row for bench in (bench_training, bench_stacked, bench_metrics, bench_runs, bench_book) for row in bench.main()]
     cost.keep(
         {
             "when": time.strftime("%Y-%m-%d", time.gmtime()),
