@@ -103,9 +103,8 @@ def architecture(network: nn.Module) -> tuple | None:
     except NotImplementedError:
         return None
     tensors = [*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)]
-    if not list(network.parameters()) or len({tensor.data_ptr() for _, tensor in tensors}) < len(
-        tensors
-    ):  # layers that share their weights
+    shared = len({tensor.data_ptr() for _, tensor in tensors}) < len(tensors)  # layers that have one weight
+    if shared or not list(network.parameters()):
         return None
     if any(tensor.is_floating_point() and tensor.dtype != torch.float32 for _, tensor in tensors):
         return None
