@@ -52,7 +52,8 @@ def page() -> str:
     versions = ", ".join(f"{markdown(name)} {markdown(version)}" for name, version in found["versions"].items())
     head = f"Measured on {markdown(found['when'])}: {markdown(found['machine'])}; {versions}. "
     head += f"Other programs took {found['load']:.1f} cores when it began.\n\n"
-    return head + _ratios(found["ratios"]) + "\n## How it grows\n\n" + _growth(found["growth"])
+    of_slopes = "\nA slope of 1 is twice the time for twice as much. Where a fixed cost counts, at the small end, it is lower.\n"
+    return head + _ratios(found["ratios"]) + "\n## How it grows\n\n" + _growth(found["growth"]) + of_slopes
 
 
 def _ratios(rows: list[dict]) -> str:
