@@ -100,7 +100,7 @@ def architecture(network: nn.Module) -> tuple | None:
     """What networks of one stack agree in: their layers, with options and shapes. None for a network that cannot be in one."""
     try:
         layers = list(_chain(network))
-    except NotImplementedError:
+    except _NoChain:
         return None
     tensors = [*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)]
     shared = len({tensor.data_ptr() for _, tensor in tensors}) < len(tensors)  # layers that have one weight
@@ -118,9 +118,9 @@ def _options(module: nn.Module) -> dict:
 
 
 def _chain(network: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """The layers that a network's images go through, one after another; `NotImplementedError` where it is no chain of known ones."""
+    """The layers that a network's images go through, one after another; `_NoChain` where it is none of known ones."""
     if network._forward_hooks or network._forward_pre_hooks:
-        raise NotImplementedError
+        raise _NoChain
     if type(network) is Network:
         for block, module in network.blocks.items():
             yield from _chain(module, f"blocks.{block}")
@@ -135,7 +135,7 @@ def _chain(network: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]
     elif type(network) in _LAYERS and _plain(network):
         yield name, network
     else:
-        raise NotImplementedError
+        raise _NoChain
 
 
 def _plain(layer: nn.Module) -> bool:
@@ -143,6 +143,10 @@ def _plain(layer: nn.Module) -> bool:
     if isinstance(layer, nn.Conv2d):
         return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
     return getattr(layer, "momentum", 0.1) is not None
+
+
+class _NoChain(Exception):
+    """A network that cannot be in a stack."""
 
 
 class _Vectors(nn.Module):

@@ -84,10 +84,10 @@ def calls(orders: list[tuple]) -> list[tuple[str | None, dict]]:
     """`call` of several runs in this process, in which networks of one shape are trained as one (`ncbook.training.stacked`)."""
     prepare_worker(instruction_set=orders[0][-1])
     start = time.perf_counter()
-    from ncbook.training.stacked import together
+    from ncbook.training.stacked import in_lock_step
 
     with no_silent_exit():
-        answers = together([partial(call, *order) for order in orders])
+        answers = in_lock_step([partial(call, *order) for order in orders])
     share = round((time.perf_counter() - start) / len(orders), 3)  # each took as long as all
     return [(text, {**info, "seconds": share, "stacked": f"{size} networks" if size > 1 else None}) for (text, info), size in answers]
 

@@ -1,7 +1,7 @@
 """Several runs of one experiment whose networks train as one.
 
-An experiment is a plain function that loops over `train`. `together` starts several, each in a thread of its own, of which one runs at a
-time: until it asks for the next epochs, or ends. When all have asked, those whose networks agree (`ncbook.models.stacked`) are trained as
+An experiment is a plain function that loops over `train`. `in_lock_step` starts several, each in a thread of its own, of which one runs at
+a time: until it asks for the next epochs, or ends. When all have asked, those whose networks agree (`ncbook.models.stacked`) are trained as
 a stack until a member has come to an epoch at which it is measured. That one gets its weights back, and its turn, before the stack goes on.
 
 Each member keeps what a lone run has: its images, in the order that its own generator draws, its learning rate, schedule and weight decay,
@@ -36,7 +36,7 @@ LOSS_OF_EACH: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def together(calls: list[Callable]) -> list[tuple[Any, int]]:
+def in_lock_step(calls: list[Callable]) -> list[tuple[Any, int]]:
     """What the functions return, in their order, and how many networks were in the largest stack that each had one in: 1 if in none.
 
     All run to their end, then the first exception is raised, if there is one.

@@ -17,7 +17,7 @@ from ncbook.models.linear_heads import linear_headed
 from ncbook.models.networks import build_model
 from ncbook.seeds import child_generator
 from ncbook.training.loop import train
-from ncbook.training.stacked import together
+from ncbook.training.stacked import in_lock_step
 
 headed = partial(linear_headed, linear_layers=2, nonlinear_layers=3, width=64)
 # data set, network, images, batch, epochs
@@ -54,7 +54,7 @@ def main() -> list[dict]:
     print(f"{'':56}{'alone':>8}{'stack':>8}{'ratio':>8}{'middle':>8}")
     for name, (dataset, model, size, batch, epochs, build) in CASES.items():
         sets = [load(dataset, train_size=size, seed=seed) for seed in range(COUNT)]
-        times: dict = {alone: [], together: []}
+        times: dict = {alone: [], in_lock_step: []}
         for _ in range(ROUNDS + 1):  # the first one warms up
             for how, taken in times.items():
                 networks = [build(model, d.image_shape, 10, generator=child_generator(k, "weights")) for k, d in enumerate(sets)]
@@ -64,11 +64,13 @@ def main() -> list[dict]:
                 taken.append(process_time() - start)
         steps = COUNT * epochs * -(-size // batch)
         least = [min(taken[1:]) / steps * 1e6 for taken in times.values()]
-        middle = median(a / b for a, b in zip(times[alone][1:], times[together][1:], strict=True))
+        middle = median(a / b for a, b in zip(times[alone][1:], times[in_lock_step][1:], strict=True))
         named = f"{name}: {dataset}, {model}, {size} images by {batch}"
         what = f"{COUNT} networks as one stack, {named}"
         goal = {"ratio": 1 / (3 if model.startswith("mlp") else 1.3)}
-        rows.append({"what": what, "instead": "one after another", "ratio": 1 / middle, "seconds": min(times[together][1:]), "goal": goal})
+        rows.append(
+            {"what": what, "instead": "one after another", "ratio": 1 / middle, "seconds": min(times[in_lock_step][1:]), "goal": goal}
+        )
         print(f"{named:56}{least[0]:8.0f}{least[1]:8.0f}{least[0] / least[1]:8.2f}{middle:8.2f}")
     return rows
 

@@ -12,7 +12,7 @@ from ncbook.models.networks import build_model
 from ncbook.models.stacked import architecture
 from ncbook.seeds import child_generator
 from ncbook.training.loop import train
-from ncbook.training.stacked import together
+from ncbook.training.stacked import in_lock_step
 
 TOLERANCE = 2e-5  # of the largest entry of each parameter; a stack adds the same numbers in another order
 
@@ -31,8 +31,8 @@ def run(seed, *, model="mlp", build=build_model, dataset="digits", size=60, afte
 
 
 def agree(calls, *, sizes=None):
-    """What `together` makes of the calls is what each makes alone, in stacks of these sizes."""
-    found = together(calls)
+    """What `in_lock_step` makes of the calls is what each makes alone, in stacks of these sizes."""
+    found = in_lock_step(calls)
     assert [size for _, size in found] == (sizes or [len(calls)] * len(calls))
     for call, ((network, states), _) in zip(calls, found, strict=True):
         its, expected = call()
@@ -78,8 +78,8 @@ def test_each_has_its_own_rate_schedule_decay_and_epochs():
 
 def test_each_stops_where_its_own_terminal_phase_begins_and_ends():
     calls = [partial(run, seed, size=50, epochs=30, measure_at=[30], terminal_epochs=after) for seed, after in enumerate([None, 0, 2, 5])]
-    ends = [states[-1].epoch for (_, states), _ in together(calls)]
-    begins = [states[0].terminal_epoch for (_, states), _ in together(calls)]
+    ends = [states[-1].epoch for (_, states), _ in in_lock_step(calls)]
+    begins = [states[0].terminal_epoch for (_, states), _ in in_lock_step(calls)]
     assert ends == [30, *(begin + after for begin, after in zip(begins[1:], (0, 2, 5), strict=True))]
     assert len(set(begins)) > 1  # not all at once
     agree(calls)
@@ -102,7 +102,7 @@ def test_what_an_experiment_does_to_a_network_counts():
 
 def test_a_network_that_diverges_fails_alone():
     with pytest.raises(FloatingPointError, match="the loss is (nan|inf) in epoch .*; a smaller learning rate than 1e.20 may help"):
-        together([partial(run, 0, learning_rate=1e20), partial(run, 1)])
+        in_lock_step([partial(run, 0, learning_rate=1e20), partial(run, 1)])
     failures = []
 
     def kept(seed, **settings):
@@ -111,7 +111,7 @@ def test_a_network_that_diverges_fails_alone():
         except FloatingPointError as error:
             failures.append(str(error))
 
-    found = together([partial(kept, 0), partial(kept, 1, learning_rate=1e20), partial(kept, 2)])
+    found = in_lock_step([partial(kept, 0), partial(kept, 1, learning_rate=1e20), partial(kept, 2)])
     assert len(failures) == 1 and found[1][0] is None
     agree_with = [run(seed, model="mlp_plain", loss="squared")[0] for seed in (0, 2)]
     for network, ((mine, _), _) in zip(agree_with, (found[0], found[2]), strict=True):
@@ -130,7 +130,7 @@ def test_an_experiment_may_raise_leave_its_loop_or_train_twice():
         ended.append(seed)
 
     with pytest.raises(LookupError, match="of its own"):
-        together([partial(counts, 0), partial(run, 1, after=raises), partial(counts, 2)])
+        in_lock_step([partial(counts, 0), partial(run, 1, after=raises), partial(counts, 2)])
     assert ended == [0, 2]
 
     def leaves(seed):
@@ -149,7 +149,7 @@ def test_what_is_not_alike_trains_apart_and_what_cannot_be_stacked_alone_to_the_
     calls = [partial(run, 0), partial(run, 1), *[partial(run, seed, model="resnet_small", epochs=1) for seed in (2, 3)]]
     calls += [partial(run, seed, batch_size=30) for seed in (4, 5)] + [partial(run, 6, model="mlp_plain")]
     agree(calls, sizes=[2, 2, 1, 1, 2, 2, 1])
-    for ((mine, _), _), call in zip(together(calls[2:4]), calls[2:4], strict=True):
+    for ((mine, _), _), call in zip(in_lock_step(calls[2:4]), calls[2:4], strict=True):
         assert all(torch.equal(a, b) for a, b in zip(mine.parameters(), call()[0].parameters(), strict=True))
 
 
@@ -172,11 +172,11 @@ def test_networks_are_alike_when_all_options_of_their_layers_are():
 
 
 def test_a_last_batch_of_one_image_is_refused_with_batch_norm_as_it_is_alone():
-    for trained in (partial(run, 0, batch_size=59), lambda: together([partial(run, seed, batch_size=59) for seed in range(2)])):
+    for trained in (partial(run, 0, batch_size=59), lambda: in_lock_step([partial(run, seed, batch_size=59) for seed in range(2)])):
         with pytest.raises(ValueError, match="Expected more than 1 value per channel when training"):
             trained()
 
 
 def test_an_unknown_loss_is_refused_as_ever():
     with pytest.raises(Exception, match="loss"):
-        together([partial(run, 0, loss="hinge")])
+        in_lock_step([partial(run, 0, loss="hinge")])
