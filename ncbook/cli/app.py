@@ -92,12 +92,6 @@ def train(
     seeds: Seeds = None,
     p: Change = None,
     budget: Annotated[str | None, typer.Option(help="Stop after this long, as 90s, 9m or 2h, and keep what is finished.")] = None,
-    stack: Annotated[
-        int,
-        typer.Option(
-            min=1, help="Train the networks of up to so many runs as one, where they differ in seed, weight decay or learning rate."
-        ),
-    ] = 1,
 ) -> None:
     """Train what chapters need and nothing else: for a machine without a notebook kernel, or one lent by the minute. Processes of torchrun
     train each network together."""
@@ -106,18 +100,16 @@ def train(
     _settings(device, jobs, executor, by_several=True)
     with ranks.joined(settings.device()) as leads:
         if leads:
-            _train(chapters or [], profile, _changes(p), seeds, jobs=jobs, budget=_seconds(budget), stack=stack)
+            _train(chapters or [], profile, _changes(p), seeds, jobs=jobs, budget=_seconds(budget))
 
 
-def _train(
-    chapters: list[str], profile: str, changes: dict, seeds: int | None, *, jobs: int | None, budget: float | None, stack: int
-) -> None:
+def _train(chapters: list[str], profile: str, changes: dict, seeds: int | None, *, jobs: int | None, budget: float | None) -> None:
     from ncbook.publish import execute
     from ncbook.runs.run import missing
 
     with _alone():
         requested = execute.prepare(chapters, profile, changes, seeds)
-        failed = execute.train(requested, jobs=jobs, budget=budget, stack=stack)
+        failed = execute.train(requested, jobs=jobs, budget=budget)
         runs = [run for chapter in requested for run in chapter.runs()]
         left = len(missing(runs))
     _stop_if(failed)

@@ -6,9 +6,14 @@ of its operators, so the gradient goes back through functions that each layer le
 
 Activations are (K, B, …), for K networks and B images; in memory feature maps lie as (K, B, height, width, channels), of which each
 network's convolution reads its own.
+
+What a network computes does not depend, to the last digit, on how many others there are, nor on which. For products each network's
+matrices begin where a vector register may, as those of a lone one do: the order of sums depends on it. And where a loop over all numbers
+would end amid a register, whose rest is rounded otherwise, each network has a loop of its own.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +21,10 @@ from torch import Tensor, nn
 from ncbook.models import linear_heads
 from ncbook.models.networks import Network
 
-ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.GELU, nn.Identity, linear_heads.SmoothLeaky)
+EXACT = (nn.ReLU, nn.LeakyReLU, nn.Identity)  # rounded alike wherever a number stands
+ELEMENTWISE = (*EXACT, nn.Tanh, nn.GELU, linear_heads.SmoothLeaky)
+ALIGNED = 16  # numbers of the widest vector register
+WHOLE = 2 * ALIGNED  # and of what a loop takes at a time
 aten = torch.ops.aten
 
 Back = Callable[[Tensor], Tensor]  # from the gradient of what a layer gives to that of what it takes
@@ -55,7 +63,14 @@ class NetworkStack:
         for (name, _), layer in zip(self.chain, self.layers, strict=True):
             x, back = layer(x, True)
             backs = [*backs, back] if name != self.first else [back]
-        mean, back = _local(lambda z: loss(z.flatten(0, 1), labels.flatten()).view(labels.shape).mean(1), x)
+        rest = -labels.numel() % WHOLE
+        flat = nn.functional.pad(labels.flatten(), (0, rest))
+
+        def mean_loss(scores: Tensor) -> Tensor:
+            of_each = loss(nn.functional.pad(scores.flatten(0, 1), (0, 0, 0, rest)), flat)
+            return of_each[: labels.numel()].view(labels.shape).mean(1)
+
+        mean, back = _local(mean_loss, x)
         gradient = back(torch.ones_like(mean))
         for back in reversed(backs):
             gradient = back(gradient)
@@ -140,6 +155,8 @@ def _chain(network: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]
 
 def _plain(layer: nn.Module) -> bool:
     """Whether its options are among those of `_LAYERS`."""
+    if isinstance(layer, nn.Linear):
+        return layer.in_features > 1  # a column is no matrix to the libraries, and rounded otherwise
     if isinstance(layer, nn.Conv2d):
         return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
     return getattr(layer, "momentum", 0.1) is not None
@@ -156,7 +173,17 @@ class _Vectors(nn.Module):
 def _stacked(tensors: list[Tensor]) -> Tensor:
     """(K, …) of K tensors; the channels of filters lie last in memory, as in `build_model`."""
     tensors = [tensor.detach() for tensor in tensors]
-    return torch.stack(tensors) if tensors[0].ndim < 4 else _joined(tensors)
+    return _aligned(torch.stack(tensors)) if tensors[0].ndim < 4 else _joined(tensors)
+
+
+def _room(like: Tensor, *shape: int) -> Tensor:
+    """An empty stack (K, …), each network's part aligned."""
+    count, size = shape[0], prod(shape[1:])
+    return like.new_empty(count, size + -size % ALIGNED)[:, :size].view(shape)
+
+
+def _aligned(stack: Tensor) -> Tensor:
+    return stack if stack.stride(0) % ALIGNED == 0 else _room(stack, *stack.shape).copy_(stack)
 
 
 # --- one function a kind of layer: (stack, the name of the module, the module) → `Layer` --------------------------------------------------
@@ -166,13 +193,19 @@ def _linear(stack: NetworkStack, name: str, module) -> Layer:
     weight, bias = stack.of(f"{name}.weight"), stack.of(f"{name}.bias")  # (K, o, i), (K, o)
 
     def layer(x: Tensor, training: bool) -> tuple[Tensor, Back]:
-        y = torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
+        x = _aligned(x)
+        y = _room(x, *x.shape[:2], weight.shape[1])
+        if bias is None:
+            torch.bmm(x, weight.mT, out=y)
+        else:
+            torch.baddbmm(bias[:, None], x, weight.mT, out=y)
 
         def back(gradient: Tensor) -> Tensor:
-            stack.gradients[f"{name}.weight"] = torch.bmm(gradient.mT, x)
+            gradient = _aligned(gradient)
+            stack.gradients[f"{name}.weight"] = torch.bmm(gradient.mT, x, out=_room(x, *weight.shape))
             if bias is not None:
                 stack.gradients[f"{name}.bias"] = gradient.sum(1)
-            return torch.bmm(gradient, weight) if name != stack.first else gradient
+            return torch.bmm(gradient, weight, out=_room(x, *x.shape)) if name != stack.first else gradient
 
         return y, back
 
@@ -241,23 +274,25 @@ def _norm(stack: NetworkStack, name: str, module) -> Layer:
 
         return one_by_one(y), back
 
-    def of_maps(x: Tensor, by_batch: bool) -> tuple[Tensor, Back]:
+    def of_each(x: Tensor, by_batch: bool) -> tuple[Tensor, Back]:
+        join = _joined if x.ndim == 5 else torch.stack
         found = [norm(x[k], [None if part is None else part[k] for part in parts], by_batch) for k in range(len(x))]
 
         def back(gradient: Tensor) -> Tensor:
             to_x, to_weight, to_bias = zip(*[to_each(gradient[k]) for k, (_, to_each) in enumerate(found)], strict=True)
             if is_affine:
                 keep(torch.stack(to_weight), torch.stack(to_bias))
-            return _joined(to_x)
+            return join(to_x)
 
-        return _joined([y for y, _ in found]), back
+        return join([y for y, _ in found]), back
 
     def layer(x: Tensor, training: bool) -> tuple[Tensor, Back]:
         if training and x.shape[1] * x[0, 0, 0].numel() == 1:
             raise ValueError(f"Expected more than 1 value per channel when training, got input size {x[0].shape}")  # as torch has it
         if training and passes is not None:
             passes.add_(1)
-        return (of_maps if x.ndim == 5 else of_vectors)(x, training or parts[2] is None)
+        one_for_all = x.ndim == 3 and x.shape[2] % WHOLE == 0
+        return (of_vectors if one_for_all else of_each)(x, training or parts[2] is None)
 
     return layer
 
@@ -289,7 +324,13 @@ def _pool(stack: NetworkStack, name: str, module) -> Layer:
 
 
 def _elementwise(stack: NetworkStack, name: str, module) -> Layer:
-    return lambda x, training: _local(module, x)
+    def layer(x: Tensor, training: bool) -> tuple[Tensor, Back]:
+        if type(module) in EXACT or x[0].numel() % WHOLE == 0:
+            return _local(module, x)
+        join = _joined if x.ndim == 5 else torch.stack
+        return _local(lambda x: join([module(own) for own in x]), x)
+
+    return layer
 
 
 def _local(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Back]:

@@ -199,8 +199,8 @@ def _kill(kernel) -> None:
             os.killpg(kernel.provisioner.pgid, signal.SIGKILL)
 
 
-def train(stale: list[Chapter], *, jobs: int | None = None, budget: float | None = None, stack: int = 1) -> list[Chapter]:
-    """Train all missing runs, `stack` of them as one, for `budget` seconds at most; returns the chapters that have a failed run, after
+def train(stale: list[Chapter], *, jobs: int | None = None, budget: float | None = None) -> list[Chapter]:
+    """Train all missing runs, for `budget` seconds at most; returns the chapters that have a failed run, after
     printing why."""
     from ncbook.data.files import check, folder
     from ncbook.data.presets import spec
@@ -214,7 +214,7 @@ def train(stale: list[Chapter], *, jobs: int | None = None, budget: float | None
         if (dataset := spec(name)).path and (said := folder(dataset).said()):
             console.print(f"{name}: {said}", markup=False, soft_wrap=True)
     try:
-        finish(todo, jobs=jobs, timeout=time_limit(todo), budget=budget, stack=stack)  # a run that hangs must not hang make
+        finish(todo, jobs=jobs, timeout=time_limit(todo), budget=budget)  # a run that hangs must not hang make
     except SweepError as error:
         console.print(f"training failed: {error}", markup=False, soft_wrap=True)
         for log in {message: log for _, message, log in error.failures if log}.values():

@@ -49,7 +49,7 @@ TOOK = [
     "cpu_capability",
     "instruction_set",
     *GPU,
-    "stacked",
+    "stacked",  # of records made when digits depended on it
     "finished",
 ]
 

@@ -38,12 +38,12 @@ def finish(
     timeout: float | None = None,
     budget: float | None = None,
     executor: executors.Choice | None = None,
-    stack: int = 1,
 ) -> int:
     """Compute the runs that the store lacks, longest first, and keep each as it ends; returns how many that were.
 
     After `budget` seconds it stops: what is finished is kept, what is at work is lost. `executor` is who computes them, see
-    `ncbook.runs.executors`. Up to `stack` runs that differ in `ALIKE` only go to one process here, which trains their networks as one.
+    `ncbook.runs.executors`. Of an experiment `in_stacks` several runs that differ in `ALIKE` only go to one process here, which trains
+    their networks as one.
 
     A failed, killed or overdue run (`timeout` seconds each) loses itself only: the others finish, then `SweepError` names the failed ones.
     A run whose worker of another executor was lost goes to another, once. Processes of ``torchrun`` compute each run together, one after
@@ -54,8 +54,6 @@ def finish(
         return 0
     writable(runs())
     who = executors.chosen(executor)
-    if stack > 1 and (who != executors.LOCAL or ranks.together()):
-        raise InputError("runs are stacked by single processes of this machine only; leave out --stack, or EXECUTOR and torchrun.")
     first = todo[0]
     workers = min(settings.jobs(jobs, on=first.device), len(todo))
     if ranks.together() and who != executors.LOCAL:
@@ -74,7 +72,7 @@ def finish(
         at_a_time = "one at a time, by all processes"
     console.print(f"training {len(todo)} runs, {at_a_time}", highlight=False, markup=False, soft_wrap=True)
     until = None if budget is None else time.monotonic() + budget
-    sent = _Sent(todo, timeout, stack)
+    sent = _Sent(todo, timeout, workers)
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(first.experiment.split(".")[0], total=len(todo))
 
@@ -101,11 +99,10 @@ def finish(
 class _Sent:
     """The runs that are `left`, and why others failed."""
 
-    def __init__(self, todo: list[Run], timeout: float | None, stack: int):
+    def __init__(self, todo: list[Run], timeout: float | None, workers: int):
         self.left = {(run.experiment, run.key): run for run in todo}
         self.failures: list[tuple[Run, str, str]] = []
-        self.timeout = timeout
-        self.stack = stack
+        self.timeout, self.workers = timeout, workers
         self.lost: set[str] = set()  # keys of runs whose worker was lost once
 
     def answered(self, submit: executors.Submit, until: float | None, *, here: bool) -> Iterator[Run]:
@@ -122,7 +119,7 @@ class _Sent:
             waiting[future] = list(group)
             future.add_done_callback(ended.put)
 
-        for group in _stacks(list(self.left.values()), self.stack, self.lost):
+        for group in _stacks(list(self.left.values()), self.lost, self.workers) if here else [[run] for run in self.left.values()]:
             send(*group)
         for future in _ended(waiting, ended, until, here=here):
             group, failure = waiting.pop(future), None
@@ -157,19 +154,19 @@ class _Sent:
         del self.left[run.experiment, run.key]
 
 
-def _stacks(runs: list[Run], most: int, lost: set[str]) -> list[list[Run]]:
-    """The runs in groups that go to one process, longest first: of those that differ in `ALIKE` only up to `most`, as long as all
-    together need no checkpoint. What was `lost` goes alone."""
-    if most == 1:
-        return [[run] for run in runs]
+def _stacks(runs: list[Run], lost: set[str], workers: int) -> list[list[Run]]:
+    """The runs in groups that go to one process, longest first: of those that differ in `ALIKE` only up to as many as their experiment
+    stacks, as long as all together need no checkpoint and no other process waits for them in the end. What was `lost` goes alone."""
     alike: dict[str, list[Run]] = {}
     for run in runs:
         rest = {name: value for name, value in canonical(run.parameters).items() if name not in ALIKE}
         alone = run.key if run.key in lost else None
         alike.setdefault(digest([run.experiment, run.device, rest, alone]), []).append(run)
+    longest = min(LONG, sum(run.seconds for run in runs) / workers / 2)
     stacks = []
     for group in alike.values():
-        size = max(1, min(most, int(LONG / max(1.0, *(run.seconds for run in group)))))
+        most = getattr(group[0].function, "stack", 1) if group[0].device == "cpu" else 1
+        size = max(1, min(most, int(longest / max(run.seconds for run in group))))
         count = -(-len(group) // size)  # of about equal size
         stacks += [group[i::count] for i in range(count)]
     return sorted(stacks, key=lambda stack: -sum(run.seconds for run in stack))

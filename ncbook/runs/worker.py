@@ -89,7 +89,7 @@ def calls(orders: list[tuple]) -> list[tuple[str | None, dict]]:
     with no_silent_exit():
         answers = in_lock_step([partial(call, *order) for order in orders])
     share = round((time.perf_counter() - start) / len(orders), 3)  # each took as long as all
-    return [(text, {**info, "seconds": share, "stacked": f"{size} networks" if size > 1 else None}) for (text, info), size in answers]
+    return [(text, {**info, "seconds": share}) for text, info in answers]
 
 
 def _gpu(device: str) -> dict:

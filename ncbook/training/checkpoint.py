@@ -71,10 +71,14 @@ class Checkpoint:
             return self.latest["state"]
         return self._restore(self.latest)
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the last checkpoint is `EVERY` seconds old."""
+        return self.folder is not None and time.monotonic() - self.written > EVERY
+
     def save(self, state: dict, *, measured: bool) -> None:
-        """Save the state of training, if it is `measured` now or the last checkpoint is `EVERY` seconds old. Of several processes one
-        does."""
-        if self.folder is None or rank() or not (measured or time.monotonic() - self.written > EVERY):
+        """Save the state of training, if it is `measured` now or a checkpoint `is_due`. Of several processes one does."""
+        if self.folder is None or rank() or not (measured or self.is_due):
             return
         here = {"state": state, "model": self.model.state_dict(), "generator": self.generator and self.generator.get_state()}
         self.measured = self.measured + [state["epoch"]] * measured

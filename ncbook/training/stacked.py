@@ -5,15 +5,20 @@ a time: until it asks for the next epochs, or ends. When all have asked, those w
 a stack until a member has come to an epoch at which it is measured. That one gets its weights back, and its turn, before the stack goes on.
 
 Each member keeps what a lone run has: its images, in the order that its own generator draws, its learning rate, schedule and weight decay,
-its terminal phase, its end. One whose loss is no longer finite fails alone. Weights differ from the lone run's by rounding. Nothing is
-saved on the way: a stack has no checkpoints. What cannot be stacked, a residual network or one without a like, trains alone in its turn.
+its terminal phase, its end, its checkpoints. One whose loss is no longer finite fails alone. What cannot be stacked, a residual network for
+one, trains by itself in its turn.
+
+An experiment that is marked `in_stacks` always trains so, be it alone: its tables have the same digits whichever runs go with it. They
+differ by rounding from what `train` itself gives, whose sums are in another order.
 """
 
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
+from dataclasses import asdict
+from functools import partial, wraps
 from inspect import signature
-from itertools import groupby
 from math import isfinite
 from typing import Any
 
@@ -24,8 +29,10 @@ from torch.optim.sgd import sgd
 from ncbook.data.datasets import Split
 from ncbook.metrics.devices import no_tf32
 from ncbook.models.stacked import NetworkStack, architecture, chosen
+from ncbook.training.checkpoint import Checkpoint
 from ncbook.training.evaluate import SUSPECTS, Interpolation, error
 from ncbook.training.loop import LOSSES, SCHEDULES, State, instead, measurement_epochs, train
+from ncbook.training.parallel import ranks
 
 alone: Callable[..., Iterator[State]] = train.__wrapped__  # type: ignore[attr-defined]
 
@@ -36,11 +43,25 @@ LOSS_OF_EACH: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def in_lock_step(calls: list[Callable]) -> list[tuple[Any, int]]:
-    """What the functions return, in their order, and how many networks were in the largest stack that each had one in: 1 if in none.
+def in_stacks(size: int) -> Callable[[Callable], Callable]:
+    """Mark an experiment whose small networks train as stacks on a CPU, those of up to `size` of its runs together."""
 
-    All run to their end, then the first exception is raised, if there is one.
-    """
+    def mark(experiment: Callable) -> Callable:
+        @wraps(experiment)
+        def run(**parameters):
+            # a GPU takes as long for one small network as for several, and processes of torchrun share each batch of one
+            if instead.get() or parameters.get("device", "cpu") != "cpu" or ranks() > 1:
+                return experiment(**parameters)
+            return in_lock_step([partial(experiment, **parameters)])[0]
+
+        run.stack = size  # type: ignore[attr-defined]
+        return run
+
+    return mark
+
+
+def in_lock_step(calls: list[Callable]) -> list[Any]:
+    """What the functions return, in their order. All run to their end, then the first exception is raised, if there is one."""
     members = [_Member(call) for call in calls]
     for member in members:
         member.turn()
@@ -53,16 +74,11 @@ def in_lock_step(calls: list[Callable]) -> list[tuple[Any, int]]:
             continue
         alike = defaultdict(list)
         for training in waiting:
-            alike[training.kind].append(training)
-        for trainings in alike.values():
-            if len(trainings) > 1:
-                stacks.append(_Stack(trainings))
-            else:
-                trainings[0].is_alone = True
-                trainings[0].member.turn()
+            alike[training.kind, training.epoch].append(training)
+        stacks = [_Stack(trainings) for trainings in alike.values()]
     if errors := [member.error for member in members if member.error]:
         raise errors[0]
-    return [(member.returned, member.largest) for member in members]
+    return [member.returned for member in members]
 
 
 class _Member:
@@ -71,12 +87,11 @@ class _Member:
     def __init__(self, call: Callable):
         self.call = call
         self.returned: Any = None
-        self.largest = 1
         self.error: BaseException | None = None
         self.training: _Training | None = None  # what it waits for
         self.is_training = False
         self.goes, self.stops = threading.Semaphore(0), threading.Semaphore(0)
-        threading.Thread(target=self._run, daemon=True).start()
+        threading.Thread(target=copy_context().run, args=(self._run,), daemon=True).start()
 
     def turn(self) -> None:
         """Let it run until it waits for training, or has ended."""
@@ -109,14 +124,9 @@ class _Member:
     def _states(self, training: "_Training") -> Iterator[State]:
         self.is_training = True
         try:
-            training.model.eval()
-            if 0 in training.stops:
-                yield State(0, float("nan"), error(training.model, training.split), None)
+            yield from training.before()
             while training.epoch < training.end:
                 self.wait(training)
-                if training.is_alone:
-                    yield from training.alone()
-                    return
                 yield training.state()
         finally:
             training.left, self.is_training = True, False
@@ -132,8 +142,10 @@ class _Training:
         self.stops: set[int] = set(settings["measure_at"])
         self.epoch, self.loss = 0, float("nan")
         self.terminal: int | None = None
+        self.velocity: dict[str, Tensor] = {}  # of SGD, where it is not with the stack
+        self.checkpoint = Checkpoint(model, self, settings["generator"])
         self.failure: Exception | None = None  # of its stack
-        self.is_alone = self.left = False
+        self.left = False
         self.suspects: tuple[Tensor | None, Tensor, Tensor] | None = None  # their positions, images and labels
 
     @classmethod
@@ -147,6 +159,14 @@ class _Training:
             settings["measure_at"] = measurement_epochs(settings["epochs"])
         same = tuple(settings[name] for name in ("loss", "batch_size", "augment"))
         return cls(member, (shape, tuple(split.images.shape), split.images.dtype, same), model, dataset, settings)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """For its checkpoint, in an optimiser's place."""
+        return self.velocity
+
+    def load_state_dict(self, velocity: dict[str, Tensor]) -> None:
+        """Take up what a checkpoint has."""
+        self.velocity = velocity
 
     @property
     def end(self) -> int:
@@ -177,6 +197,19 @@ class _Training:
             self.suspects = found, self.split.normalise(self.split.images[here]), self.split.labels[here]
         return self.suspects[1:]
 
+    def before(self) -> Iterator[State]:
+        """The states before its stack goes on: at the start, or those of its checkpoints."""
+        self.model.eval()
+        for found in self.checkpoint.states():
+            self.model.eval()
+            yield State(**found)
+        if reached := self.checkpoint.resume():
+            self.epoch, self.loss, self.terminal = reached["epoch"], reached["loss"], reached["terminal_epoch"]
+        elif 0 in self.stops:
+            state = State(0, float("nan"), error(self.model, self.split), None)
+            self.checkpoint.save(asdict(state), measured=True)
+            yield state
+
     def state(self) -> State:
         """Where it stands when its stack has come to an epoch at which it stops."""
         if self.failure:
@@ -187,24 +220,22 @@ class _Training:
         train_error = error(self.model, self.split) if self.is_measured else 0.0
         if self.terminal is None and train_error == 0:
             self.terminal = self.epoch
-        return State(self.epoch, self.loss, train_error, self.terminal)
-
-    def alone(self) -> Iterator[State]:
-        """The states after epoch 0, trained without a stack."""
-        return alone(self.model, self.dataset, **{**self.settings, "measure_at": sorted(self.stops - {0})})
+        state = State(self.epoch, self.loss, train_error, self.terminal)
+        self.checkpoint.save(asdict(state), measured=True)
+        return state
 
 
 class _Stack:
     """Trainings whose networks agree, all at the same epoch."""
 
     def __init__(self, trainings: list[_Training]):
-        # those that SGD treats alike side by side: it then takes them in one piece
-        self.trainings = sorted(trainings, key=lambda training: training.sgd)
-        self.networks = NetworkStack([training.model for training in self.trainings])
-        for training in trainings:
-            training.member.largest = max(training.member.largest, len(trainings))
+        self.trainings = trainings
+        self.networks = NetworkStack([training.model for training in trainings])
         self.velocity = {name: torch.zeros_like(p) for name, p in self.networks.parameters.items()}
-        self.pieces = self._pieces()
+        for k, training in enumerate(trainings):
+            for name, v in training.velocity.items():
+                self.velocity[name][k] = v
+        self.trained = self._trained()
         self.stopped: list[_Training] = []
 
     def drop_left(self) -> bool:
@@ -223,7 +254,7 @@ class _Stack:
             for training in self.stopped:
                 if not training.left:
                     self.networks.put(self.trainings.index(training), training.model)
-            self.pieces, self.stopped = self._pieces(), []
+            self.trained, self.stopped = self._trained(), []
             while not self.stopped:
                 for training, loss in zip(self.trainings, self._epoch(), strict=True):
                     training.loss = loss
@@ -247,23 +278,21 @@ class _Stack:
             total, batches = total + losses, batches + 1
         return (total / batches).tolist()
 
-    def _pieces(self) -> dict[tuple, list[tuple[str, slice]]]:
-        """For each way to take a step the parts of the stacked parameters that are trained so; others are frozen."""
-        pieces = defaultdict(list)
+    def _trained(self) -> dict[tuple, list[tuple[str, int]]]:
+        """For each way to take a step the parameters that are trained so, of which network each; others are frozen."""
+        trained = defaultdict(list)
         for name in self.networks.parameters:
-            treated = [training.sgd if training.model.get_parameter(name).requires_grad else None for training in self.trainings]
-            for sgd_of, run in groupby(range(len(treated)), key=treated.__getitem__):
-                members = list(run)
-                if sgd_of:
-                    pieces[sgd_of].append((name, slice(members[0], members[-1] + 1)))
-        return pieces
+            for k, training in enumerate(self.trainings):
+                if training.model.get_parameter(name).requires_grad:
+                    trained[training.sgd].append((name, k))
+        return trained
 
     @torch.no_grad()
     def _step(self, gradients: dict[str, Tensor]) -> None:
-        for (rate, schedule, epochs, momentum, decay), places in self.pieces.items():
-            weights, slopes, velocity = (
-                [stacked[name][where] for name, where in places] for stacked in (self.networks.parameters, gradients, self.velocity)
-            )
+        # of each network apart: what is left of a tensor where vector registers end is rounded otherwise
+        stacked = [{name: of_all.unbind() for name, of_all in of.items()} for of in (self.networks.parameters, gradients, self.velocity)]
+        for (rate, schedule, epochs, momentum, decay), places in self.trained.items():
+            weights, slopes, velocity = ([of[name][k] for name, k in places] for of in stacked)
             rate *= SCHEDULES[schedule]((self.trainings[0].epoch - 1) / epochs)
             options = {"weight_decay": decay, "dampening": 0.0, "nesterov": False, "maximize": False}
             sgd(weights, slopes, velocity, fused=True, lr=rate, momentum=momentum, **options)
@@ -274,13 +303,21 @@ class _Stack:
         for k, training in enumerate(self.trainings):
             if training.is_measured or not isfinite(training.loss):
                 stopping.append(k)
-                self.networks.take(k, training.model)
             elif training.terminal is None:
                 asked.append(k)
         for k in self._without_suspects(asked):
             self.networks.take(k, self.trainings[k].model)
             if self.trainings[k].interpolates(self.trainings[k].model):
                 stopping.append(k)
+        for k, training in enumerate(self.trainings):
+            if k not in stopping and not training.checkpoint.is_due:
+                continue
+            self.networks.take(k, training.model)
+            if training.checkpoint.folder:
+                training.velocity = {name: v[k].clone() for name, v in self.velocity.items()}
+            if k not in stopping:
+                state = State(training.epoch, training.loss, float("nan"), training.terminal)
+                training.checkpoint.save(asdict(state), measured=False)
         return [self.trainings[k] for k in sorted(stopping)]
 
     @torch.no_grad()

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ncbook.errors import InputError
+from ncbook.training.stacked import in_stacks
 
 
 class Unpicklable(Exception):
@@ -90,6 +91,7 @@ def slow(*, seed: int, device: str = "cpu") -> pd.DataFrame:
     return wave(name="slow", seed=seed)
 
 
+@in_stacks(4)
 def trained(*, seed: int, weight_decay: float, how: str = "", device: str = "cpu") -> pd.DataFrame:
     """A small network, one row an epoch; seed 2 raises or kills its process after the first, if `how` says so."""
     from ncbook.data.datasets import load

@@ -1,4 +1,4 @@
-"""Networks trained as a stack: each as if it had been trained alone, to the rounding of float32; and what does not go with the others."""
+"""Networks trained as a stack: each as `train` trains it, to the rounding of float32, and to the last digit whoever goes with it."""
 
 from functools import partial
 
@@ -11,8 +11,10 @@ from ncbook.models.linear_heads import linear_headed
 from ncbook.models.networks import build_model
 from ncbook.models.stacked import architecture
 from ncbook.seeds import child_generator
+from ncbook.training import checkpoint, stacked
+from ncbook.training.checkpoint import kept_in
 from ncbook.training.loop import train
-from ncbook.training.stacked import in_lock_step
+from ncbook.training.stacked import in_lock_step, in_stacks
 
 TOLERANCE = 2e-5  # of the largest entry of each parameter; a stack adds the same numbers in another order
 
@@ -30,11 +32,27 @@ def run(seed, *, model="mlp", build=build_model, dataset="digits", size=60, afte
     return network, states
 
 
-def agree(calls, *, sizes=None):
-    """What `in_lock_step` makes of the calls is what each makes alone, in stacks of these sizes."""
-    found = in_lock_step(calls)
-    assert [size for _, size in found] == (sizes or [len(calls)] * len(calls))
-    for call, ((network, states), _) in zip(calls, found, strict=True):
+@pytest.fixture
+def sizes(monkeypatch):
+    """The sizes of the stacks that were made, in order."""
+    made, stack = [], stacked._Stack
+
+    def counted(trainings):
+        made.append(len(trainings))
+        return stack(trainings)
+
+    monkeypatch.setattr(stacked, "_Stack", counted)
+    return made
+
+
+def same(a, b):
+    """Two networks agree to the last digit."""
+    return all(torch.equal(mine, other) for mine, other in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def agree(calls):
+    """What `in_lock_step` makes of the calls is what each makes without it."""
+    for call, (network, states) in zip(calls, in_lock_step(calls), strict=True):
         its, expected = call()
         assert len(states) == len(expected)
         for mine, other in zip(states, expected, strict=True):
@@ -62,8 +80,36 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
-def test_each_is_trained_as_if_it_were_alone(network):
+def test_each_is_trained_as_without_a_stack(network, sizes):
     agree([partial(run, seed, **network) for seed in range(3)])
+    assert sizes == [3]
+
+
+# what ends amid a vector register: units, images a batch, classes
+ODD = {
+    "an odd number of units": {"build": partial(build_model, depth=2, width=21, activation="tanh")},
+    "batch norm of as many": {"model": "mlp_deep", "batch_size": 23},
+    "a smooth activation": {"build": partial(headed, activation="smooth_leaky", width=33)},
+    "the squared loss": {"loss": "squared", "batch_size": 23},
+    "deep convolutions": {"model": "cnn_deep", "epochs": 1, "batch_size": 7},
+}
+
+
+@pytest.mark.parametrize("network", {**NETWORKS, **ODD}.values(), ids={**NETWORKS, **ODD})
+def test_digits_do_not_depend_on_who_goes_with_it(network):
+    calls = [partial(run, seed, **network) for seed in range(5)]
+    together = [network for network, _ in in_lock_step(calls)]
+    alone = [in_lock_step([call])[0][0] for call in calls]
+    others = [network for network, _ in in_lock_step([calls[4], calls[0], calls[2]])]
+    assert all(same(a, b) for a, b in zip(together, alone, strict=True))
+    assert all(same(together[k], b) for k, b in zip((4, 0, 2), others, strict=True))
+
+
+def test_nor_on_how_the_others_are_trained_or_on_when_they_end():
+    calls = [partial(run, 0), partial(run, 1, epochs=2, weight_decay=0.0), partial(run, 2, learning_rate=0.02, schedule="cosine")]
+    for call, (network, states) in zip(calls, in_lock_step(calls), strict=True):
+        [(its, expected)] = in_lock_step([call])
+        assert same(network, its) and repr(states) == repr(expected)
 
 
 def test_each_has_its_own_rate_schedule_decay_and_epochs():
@@ -78,8 +124,8 @@ def test_each_has_its_own_rate_schedule_decay_and_epochs():
 
 def test_each_stops_where_its_own_terminal_phase_begins_and_ends():
     calls = [partial(run, seed, size=50, epochs=30, measure_at=[30], terminal_epochs=after) for seed, after in enumerate([None, 0, 2, 5])]
-    ends = [states[-1].epoch for (_, states), _ in in_lock_step(calls)]
-    begins = [states[0].terminal_epoch for (_, states), _ in in_lock_step(calls)]
+    ends = [states[-1].epoch for _, states in in_lock_step(calls)]
+    begins = [states[0].terminal_epoch for _, states in in_lock_step(calls)]
     assert ends == [30, *(begin + after for begin, after in zip(begins[1:], (0, 2, 5), strict=True))]
     assert len(set(begins)) > 1  # not all at once
     agree(calls)
@@ -112,9 +158,9 @@ def test_a_network_that_diverges_fails_alone():
             failures.append(str(error))
 
     found = in_lock_step([partial(kept, 0), partial(kept, 1, learning_rate=1e20), partial(kept, 2)])
-    assert len(failures) == 1 and found[1][0] is None
+    assert len(failures) == 1 and found[1] is None
     agree_with = [run(seed, model="mlp_plain", loss="squared")[0] for seed in (0, 2)]
-    for network, ((mine, _), _) in zip(agree_with, (found[0], found[2]), strict=True):
+    for network, (mine, _) in zip(agree_with, (found[0], found[2]), strict=True):
         torch.testing.assert_close(mine.classifier.weight, network.classifier.weight, rtol=0, atol=TOLERANCE)
 
 
@@ -145,12 +191,53 @@ def test_an_experiment_may_raise_leave_its_loop_or_train_twice():
     agree([partial(leaves, seed) for seed in range(2)])
 
 
-def test_what_is_not_alike_trains_apart_and_what_cannot_be_stacked_alone_to_the_last_digit():
+def test_what_is_not_alike_trains_apart_and_what_cannot_be_stacked_by_itself_to_the_last_digit(sizes):
     calls = [partial(run, 0), partial(run, 1), *[partial(run, seed, model="resnet_small", epochs=1) for seed in (2, 3)]]
     calls += [partial(run, seed, batch_size=30) for seed in (4, 5)] + [partial(run, 6, model="mlp_plain")]
-    agree(calls, sizes=[2, 2, 1, 1, 2, 2, 1])
-    for ((mine, _), _), call in zip(in_lock_step(calls[2:4]), calls[2:4], strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(mine.parameters(), call()[0].parameters(), strict=True))
+    agree(calls)
+    assert sizes == [2, 2, 1]
+    assert all(same(mine, call()[0]) for (mine, _), call in zip(in_lock_step(calls[2:4]), calls[2:4], strict=True))
+
+
+def test_a_marked_experiment_trains_as_a_stack_of_its_own(sizes, monkeypatch):
+    marked = in_stacks(4)(run)
+    assert marked.stack == 4
+    network, _ = marked(seed=0)
+    assert sizes == [1] and same(network, in_lock_step([partial(run, 0)])[0][0])
+    in_lock_step([partial(marked, seed=seed) for seed in range(2)])
+    assert sizes == [1, 1, 2]
+    with pytest.raises(TypeError, match="device"):
+        marked(seed=0, device="cuda")  # the experiment itself is called, which has none
+    assert len(sizes) == 3
+    monkeypatch.setattr(stacked, "ranks", lambda: 2)
+    assert same(marked(seed=0)[0], run(0)[0]) and len(sizes) == 3
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("every", [0, 1e9], ids=["each epoch", "each measurement"])
+def test_one_that_was_killed_goes_on_from_its_checkpoint_to_the_same_digits(tmp_path, monkeypatch, every):
+    monkeypatch.setattr(checkpoint, "EVERY", every)
+    settings = {"epochs": 9, "measure_at": [0, 1, 4, 9], "terminal_epochs": 4}
+    whole, expected = in_lock_step([partial(run, 0, **settings)])[0]
+
+    def dies(network, state):
+        if state.epoch == 4:
+            raise Killed
+
+    def kept(seed, after=None):
+        with kept_in(tmp_path / str(seed)):
+            return run(seed, after=after, **settings)
+
+    with pytest.raises(Killed):
+        in_lock_step([partial(kept, 0, dies), partial(kept, 1, dies)])
+    trained, split = [], stacked.Split.batches
+    monkeypatch.setattr(stacked.Split, "batches", lambda *args, **named: trained.append(named) or split(*args, **named))
+    network, states = in_lock_step([partial(kept, 0)])[0]
+    assert same(network, whole) and repr(states) == repr(expected)
+    assert sum("generator" in named for named in trained) == expected[-1].epoch - 4  # nothing is trained twice
 
 
 def test_networks_are_alike_when_all_options_of_their_layers_are():

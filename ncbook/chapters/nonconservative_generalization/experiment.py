@@ -21,12 +21,14 @@ from ncbook.theory.covering_numbers import cell_diameters, class_distances, cove
 from ncbook.theory.symmetry import rotation
 from ncbook.training.evaluate import extract
 from ncbook.training.recipe import Recipe, takes_recipe
+from ncbook.training.stacked import in_stacks
 from ncbook.training.together import outputs, train_by_epoch
 
 NAN = float("nan")
 BEGINNING = ("epoch", "test_error", "p_min", "normalised_min", "normalised_q05")  # of a network where its terminal phase begins
 
 
+@in_stacks(10)
 @takes_recipe
 def terminal(recipe: Recipe, *, svm: bool, covering: bool, seed: int, device: str = "cpu") -> pd.DataFrame:
     """Margins of one network through training, at a constant learning rate: one row an epoch."""

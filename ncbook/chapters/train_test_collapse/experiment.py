@@ -15,8 +15,10 @@ from ncbook.models.networks import build_model
 from ncbook.runs.grid import expand
 from ncbook.training.evaluate import extract
 from ncbook.training.recipe import Recipe, takes_recipe
+from ncbook.training.stacked import in_stacks
 
 
+@in_stacks(10)
 @takes_recipe
 def experiment(recipe: Recipe, *, linear: bool = False, seed: int, device: str = "cpu") -> pd.DataFrame:
     """Collapse of the last-layer features: one row an epoch and split. A `linear` network has the same layers and no activation."""
@@ -35,6 +37,7 @@ def experiment(recipe: Recipe, *, linear: bool = False, seed: int, device: str =
     return pd.concat(rows, ignore_index=True)
 
 
+@in_stacks(10)
 @takes_recipe
 def generated(recipe: Recipe, *, seed: int, device: str = "cpu") -> pd.DataFrame:
     """The same on Gaussian classes, beside their Bayes error and the error on the test images of the rule that knows the class means."""

@@ -15,10 +15,12 @@ from ncbook.runs.grid import expand
 from ncbook.seeds import child_generator
 from ncbook.training.evaluate import extract_layers
 from ncbook.training.recipe import Recipe, takes_recipe
+from ncbook.training.stacked import in_stacks
 
 LABELS = ("coarse", "fine", "shuffled", "new")
 
 
+@in_stacks(10)
 @takes_recipe
 def experiment(recipe: Recipe, *, labels: str, every_layer: bool, blurs: list[float], seed: int, device: str = "cpu") -> pd.DataFrame:
     """Accuracy of the probes on the fine labels: one row an epoch, layer, probe and blur.

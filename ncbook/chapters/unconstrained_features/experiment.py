@@ -31,6 +31,7 @@ from ncbook.theory.free_features import (
 from ncbook.training.evaluate import extract
 from ncbook.training.loop import measurement_epochs
 from ncbook.training.recipe import Recipe, takes_recipe
+from ncbook.training.stacked import in_stacks
 
 LABELS = ("true", "renamed", "shuffled")
 
@@ -113,6 +114,7 @@ def minority(weight: torch.Tensor, few: torch.Tensor) -> dict[str, float]:
 # --- networks -------------------------------------------------------------------------------------------------------------------------
 
 
+@in_stacks(10)
 @takes_recipe
 def network(
     recipe: Recipe,

@@ -11,8 +11,10 @@ from ncbook.models.linear_heads import linear_headed
 from ncbook.runs.grid import expand
 from ncbook.training.loop import SCHEDULES
 from ncbook.training.recipe import Recipe, takes_recipe
+from ncbook.training.stacked import in_stacks
 
 
+@in_stacks(10)
 @takes_recipe
 def experiment(
     recipe: Recipe,
