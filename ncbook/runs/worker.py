@@ -46,7 +46,7 @@ def call(
     """
     try:
         # torch chooses its kernels at its first operation, not at import, so the set has to stand in the environment until then
-        torch, start = prepare_worker(instruction_set), time.perf_counter()
+        torch, start = prepare_worker(instruction_set), _clock(device)
         function = cloudpickle.loads(pickled)
         if code and code != _code_as_loaded(function):
             raise InputError("its code was edited after the sweep began, or is of another version here; run it again.")
@@ -66,7 +66,7 @@ def call(
         return None, {"error": f"{type(error).__name__}: {error}", "log": log}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     took = {
-        "seconds": round(time.perf_counter() - start, 3),
+        "seconds": round(_clock(device) - start, 3),
         "peak_memory_mb": round(peak / 2**20),
         **{name.replace("-", "_"): full for name, full in installed().items()},
         "torch": str(torch.__version__),  # it is no plain text: unpickling it would import torch
@@ -83,13 +83,18 @@ def call(
 def calls(orders: list[tuple]) -> list[tuple[str | None, dict]]:
     """`call` of several runs in this process, in which networks of one shape are trained as one (`ncbook.training.stacked`)."""
     prepare_worker(instruction_set=orders[0][-1])
-    start = time.perf_counter()
+    start = _clock("cpu")
     from ncbook.training.stacked import in_lock_step
 
     with no_silent_exit():
         answers = in_lock_step([partial(call, *order) for order in orders])
-    share = round((time.perf_counter() - start) / len(orders), 3)  # each took as long as all
+    share = round((_clock("cpu") - start) / len(orders), 3)  # each took as long as all
     return [(text, {**info, "seconds": share}) for text, info in answers]
+
+
+def _clock(device: str) -> float:
+    """Seconds of this process's one core, which a busy machine does not stretch; of the wall where a core waits for a GPU."""
+    return time.process_time() if device == "cpu" else time.perf_counter()
 
 
 def _gpu(device: str) -> dict:
