@@ -22,7 +22,7 @@ from torch import Tensor
 from ncbook.data import gaussian, glyphs
 from ncbook.data.augment import augmentation
 from ncbook.data.presets import DatasetSpec, spec
-from ncbook.data.sources import Pool, Source, source
+from ncbook.data.sources import LARGE, Pool, Source, source
 from ncbook.errors import InputError
 from ncbook.seeds import child_generator, child_seed
 
@@ -166,13 +166,15 @@ def load(
     test = read_in.test, _test_subset(read_in.test, test_size, dataset, len(read_in.class_names))
     coarse_of_fine = _coarse_of_fine(read_in) if coarse else None
     class_names = tuple(n for n, _ in read_in.coarse) if coarse else read_in.class_names
-    mean, std = _statistics(read_in.train.images[train[1]])
+    mean, std = _statistics(read_in.train.images, train[1])
 
     def split(pool: Pool, index: Tensor, noise: float) -> Split:
         fine = pool.labels[index]
         clean = fine if coarse_of_fine is None else coarse_of_fine[fine]
         labels = _noisy(clean, noise, len(class_names), seed)
-        return Split(*(t.to(device) for t in (pool.images[index], labels, clean, fine, index, mean, std)))
+        # a folder that lies on disk stays there if all of it is in use
+        images = pool.images if len(index) == len(pool.labels) and pool.images.numel() > LARGE else pool.images[index]
+        return Split(*(t.to(device) for t in (images, labels, clean, fine, index, mean, std)))
 
     return Dataset(
         name=dataset.name,
@@ -270,17 +272,20 @@ def _noisy(clean: Tensor, share: float, classes: int, seed: int) -> Tensor:
     return noisy
 
 
-def _statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel (channels,), float32, pixels on a scale of 0 to 1.
+def _statistics(images: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel (channels,), float32, of the images at `index`, pixels on a scale of 0 to 1.
 
     From counts of the 256 values, in float64: exact to rounding, and the same whatever the order of the images.
     """
     if images.dtype != torch.uint8:
-        std, mean = torch.std_mean(images.double(), dim=(0, 2, 3), correction=0)
+        std, mean = torch.std_mean(images[index].double(), dim=(0, 2, 3), correction=0)
     else:
-        counts = torch.stack([torch.bincount(images[:, c].flatten(), minlength=256) for c in range(images.shape[1])]).double()
-        values = torch.arange(256, dtype=torch.float64) / 255
-        mean = counts @ values / counts.sum(1)
-        std = ((counts * (values - mean[:, None]) ** 2).sum(1) / counts.sum(1)).sqrt()
+        counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)
+        for some in index.split(4096):
+            for channel, pixels in enumerate(images[some].unbind(1)):
+                counts[channel] += torch.bincount(pixels.flatten(), minlength=256)
+        values, counted = torch.arange(256, dtype=torch.float64) / 255, counts.double()
+        mean = counted @ values / counted.sum(1)
+        std = ((counted * (values - mean[:, None]) ** 2).sum(1) / counted.sum(1)).sqrt()
     # a channel without any variation would divide by zero: it is only centred
     return mean.float(), torch.where(std > 0, std, torch.ones_like(std)).float()

@@ -6,23 +6,30 @@ at all, and hand CIFAR's to `pickle`, which runs whatever code a file asks for. 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
+import math
 import os
 import pickle
 import warnings
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from ncbook import settings
-from ncbook.data.files import IMAGE_FORMATS, folder, locate, read
+from ncbook.data.files import IMAGE_FORMATS, data_root, fingerprint, folder, locate, read
 from ncbook.data.presets import DatasetSpec, spec
 from ncbook.errors import InputError
+
+LARGE = 2**30  # bytes of the images of a folder that are kept in memory, by each process for itself
+GREY = ("1", "L", "LA")  # modes of Pillow
 
 
 @dataclass(frozen=True)
@@ -134,29 +141,70 @@ class _Arrays(pickle.Unpickler):
 
 
 def _folder(dataset: DatasetSpec, root: str | os.PathLike | None) -> Source:
-    """``folder:PATH``: every image is decoded into memory; grey if all are grey, else RGB; all must have one size."""
+    """``folder:PATH``: every image is decoded once; grey if all are grey, else RGB; all must have one size. More than `LARGE` bytes of
+    them stay on disk."""
     found = folder(dataset, root)
     # a command has said it once already, before its workers and kernels, which read the folder as well, had started
     if (said := found.said()) and parent_process() is None and not settings.current().session:
         warnings.warn(f"{dataset.name}: {said}", stacklevel=4)
-    images_of = found.images
-    names = tuple(images_of["train"])
-    listed = {split: [(file, i) for i, files in enumerate(classes.values()) for file in files] for split, classes in images_of.items()}
-    images = {split: [_decode(file) for file, _ in files] for split, files in listed.items()}
-    everything = [*zip(images["train"], listed["train"], strict=True), *zip(images["test"], listed["test"], strict=True)]
-    first, (first_file, _) = everything[0]
-    for image, (file, _) in everything:
-        if image.size != first.size:
-            sizes = [f"{w} x {h}" for w, h in (image.size, first.size)]
-            raise InputError(f"{file} is {sizes[0]} pixels, {first_file} {sizes[1]}: all images must have one size; resize them first")
-    mode = "L" if all(image.mode == "L" for image, _ in everything) else "RGB"
+    names = tuple(found.images["train"])
+    files = [file for split in ("train", "test") for of_class in found.images[split].values() for file in of_class]
+    labels = {
+        split: torch.tensor([i for i, of_class in enumerate(found.images[split].values()) for _ in of_class]) for split in found.images
+    }
+    width, height = _decode(files[0]).size
+    shape = len(files), 1 if all(_is_grey(file) for file in files) else 3, height, width
+    if math.prod(shape) <= LARGE:
+        pixels = _decoded(files, np.empty(shape, np.uint8))
+    else:
+        pixels = _on_disk(files, shape, data_root(root) / ".decoded" / f"{fingerprint(dataset.name, root)}.npy")
+    with warnings.catch_warnings(action="ignore"):  # that nobody may write to a file; nobody does
+        images = torch.from_numpy(pixels)
+    train = len(labels["train"])
+    return Source(Pool(images[:train], labels["train"]), Pool(images[train:], labels["test"]), names, ())
 
-    def pool(split: str) -> Pool:
-        pixels = np.stack([np.asarray(image.convert(mode)) for image in images[split]])  # (N, H, W) or (N, H, W, 3)
-        pixels = pixels[:, None] if mode == "L" else pixels.transpose(0, 3, 1, 2)
-        return Pool(torch.from_numpy(np.ascontiguousarray(pixels)), torch.tensor([label for _, label in listed[split]]))
 
-    return Source(pool("train"), pool("test"), names, ())
+def _on_disk(files: list[Path], shape: tuple, kept: Path) -> np.ndarray:
+    """The pixels as a file that all processes read, of which the system keeps in memory what there is room for."""
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(kept.with_suffix(".lock")):  # one process decodes, the others wait
+            with contextlib.suppress(OSError, ValueError):  # not there, or cut short
+                if (there := np.load(kept, mmap_mode="r")).shape == shape and there.dtype == np.uint8:
+                    return there
+            aside = kept.with_suffix(".new")
+            _decoded(files, np.lib.format.open_memmap(aside, "w+", np.uint8, shape)).flush()
+            aside.replace(kept)
+            return np.load(kept, mmap_mode="r")
+    except OSError as error:
+        raise InputError(
+            f"the images take {math.prod(shape) / 2**30:.1f} GiB, and cannot be kept in {kept.parent} ({error.strerror or error}); "
+            "make room there, or set NCBOOK_DATA to a folder that has it"
+        ) from error
+
+
+def _decoded(files: list[Path], into: Any) -> Any:
+    """Decode the files into (N, channels, H, W)."""
+    channels, height, width = into.shape[1:]
+    for number, file in enumerate(files):
+        image = _decode(file)
+        if image.size != (width, height):
+            sizes = [f"{w} x {h}" for w, h in (image.size, (width, height))]
+            raise InputError(f"{file} is {sizes[0]} pixels, {files[0]} {sizes[1]}: all images must have one size; resize them first")
+        pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+        into[number] = pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+    return into
+
+
+def _is_grey(file: Path) -> bool:
+    """Whether `_decode` gives an image of mode L: it is written at the head of the file."""
+    from PIL import Image
+
+    try:
+        with Image.open(file, formats=IMAGE_FORMATS) as image:
+            return image.mode in GREY
+    except Exception:  # noqa: BLE001 - `_decode` says what is wrong
+        return True
 
 
 def _decode(file: Path):
@@ -176,7 +224,7 @@ def _decode(file: Path):
                 if mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
                     above = image.convert("RGBA")
                     image = Image.alpha_composite(Image.new("RGBA", above.size, "white"), above)
-                return image.convert("L" if mode in ("1", "L", "LA") else "RGB")
+                return image.convert("L" if mode in GREY else "RGB")
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error and others, by format
         raise InputError(f"{file} is not an image that can be read ({error})") from error
     raise InputError(f"{file} has pixels of type {mode}; save it with 8 bits a channel")

@@ -1,10 +1,13 @@
 """People's own images: ``folder:PATH``."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from ncbook.data import datasets, sources
 from ncbook.data.datasets import load
 from ncbook.data.files import check
 from ncbook.errors import InputError
@@ -225,3 +228,75 @@ def test_what_is_wrong_is_named(folder, damage):
     message = damage(folder)
     with pytest.raises(InputError, match=message):
         load(f"folder:{folder}")
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """Every folder is too large for memory; the files that were decoded, in order."""
+    for module in (sources, datasets):
+        monkeypatch.setattr(module, "LARGE", 0)
+    decoded, decode = [], sources._decode
+    monkeypatch.setattr(sources, "_decode", lambda file: decoded.append(file.name) or decode(file))
+    return decoded
+
+
+def test_images_that_memory_does_not_hold_are_decoded_once_and_read_from_a_file(folder, tmp_path, monkeypatch, large):
+    on_disk = load(f"folder:{folder}", root=tmp_path)
+    assert len(large) == 11  # the first one twice, for its size
+    part = load(f"folder:{folder}", root=tmp_path, train_size=4)
+    assert len(large) == 12
+    batches = [(x.clone(), y) for x, y in on_disk.train.batches(4, generator=torch.Generator().manual_seed(1))]
+    monkeypatch.setattr(sources, "LARGE", 2**30)
+    for mine, other in ((on_disk, load(f"folder:{folder}")), (part, load(f"folder:{folder}", train_size=4))):
+        for split in ("train", "test"):
+            assert torch.equal(getattr(mine, split).images, getattr(other, split).images)
+            assert torch.equal(getattr(mine, split).labels, getattr(other, split).labels)
+        assert torch.equal(mine.mean, other.mean) and torch.equal(mine.std, other.std)
+    there = load(f"folder:{folder}").train.batches(4, generator=torch.Generator().manual_seed(1))
+    for (x, y), (its, label) in zip(batches, there, strict=True):
+        assert torch.equal(x, its) and torch.equal(y, label)
+
+
+@pytest.mark.parametrize("what", ["an image", "the file, cut short"])
+def test_what_changed_or_is_damaged_is_decoded_again(folder, tmp_path, large, what):
+    load(f"folder:{folder}", root=tmp_path)
+    (kept,) = (tmp_path / ".decoded").glob("*.npy")
+    if what == "an image":
+        write(folder / "train/cat/0.png", 77)
+    else:
+        kept.write_bytes(kept.read_bytes()[:-5])
+    del large[:]
+    data = load(f"folder:{folder}", root=tmp_path)
+    assert len(large) == 11 and data.train.images[0, 0, 0, 0] == (77 if what == "an image" else 10)
+
+
+def test_where_they_cannot_be_kept_it_says_so(folder, tmp_path, large):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / ".decoded").touch()
+    with pytest.raises(InputError, match="the images take 0.0 GiB, and cannot be kept in .*; make room there, or set NCBOOK_DATA"):
+        load(f"folder:{folder}", root=tmp_path / "root")
+
+
+def test_they_take_no_memory_of_their_own(tmp_path, large):
+    def anonymous() -> int:
+        """Bytes that this process alone has, without what it reads from files."""
+        lines = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+        return int(lines["RssAnon"].split()[0]) * 1024
+
+    if not Path("/proc/self/status").exists():
+        pytest.skip("memory is counted on Linux only")
+    noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), dtype=np.uint8)
+    for split in ("train", "test"):
+        for label in ("cat", "dog"):
+            for i in range(50):
+                path = tmp_path / "big" / split / label / f"{i}.bmp"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if i:
+                    path.hardlink_to(path.with_name("0.bmp"))
+                else:
+                    Image.fromarray(noise).save(path)
+    load(f"folder:{tmp_path / 'big'}", root=tmp_path, train_size=2)  # what a first call takes
+    before = anonymous()
+    data = load(f"folder:{tmp_path / 'big'}", root=tmp_path)
+    held = sum(split.images.numel() for split in (data.train, data.test))
+    assert held == 200 * noise.size and anonymous() - before < held / 4
