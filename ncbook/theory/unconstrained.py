@@ -32,19 +32,18 @@ def log_loss(weights: np.ndarray, features: np.ndarray, scale: float) -> tuple[f
     right = logits.diagonal().copy()
     np.fill_diagonal(logits, -np.inf)  # the others are left
     highest = logits.max(axis=1)
-    weight = np.exp(logits - highest[:, None])
-    total = weight.sum(axis=1)
+    likely = np.exp(logits - highest[:, None])  # of the others, but for their sum
+    total = likely.sum(axis=1)
     short = highest + np.log(total) - right  # (C,); the loss of a class is log(1 + exp(short))
-    bounded = np.maximum(short, -30)  # below, that loss is exp(short) to rounding
+    bounded = np.maximum(short, -30)  # further down it is exp(short) to rounding
     losses = np.logaddexp(0, bounded)
     log_losses = np.where(short < -30, short, np.log(losses))
     most = log_losses.max()
-    share = np.exp(log_losses - most)  # of each class in the sum of losses, once divided by their own
-    summed = share.sum()
-    slope = scale * (share / summed) * (expit(bounded) / losses)
-    pull = weight * (slope / total)[:, None]
+    shares = np.exp(log_losses - most)  # of the classes in the mean, but for their sum
+    slope = scale * shares / shares.sum() * expit(bounded) / losses
+    pull = likely * (slope / total)[:, None]
     np.fill_diagonal(pull, -slope)
-    return float(most + np.log(summed / len(logits))), pull.T @ features, pull @ weights
+    return float(most + np.log(shares.mean())), pull.T @ features, pull @ weights
 
 
 def minimise(

@@ -65,14 +65,14 @@ def descend(
     fit, slope_of_fit = LOSSES[loss]
     xp: Any = np if factors[0].device.type == "cpu" else torch
     first: list[Any] = [factor.numpy() if xp is np else factor for factor in factors]
-    every = xp.concatenate([factor.reshape(-1) for factor in first])  # all entries in one row: a step is few operations on it
-    speed, slopes, spare = 0.0 * every, 0.0 * every, 0.0 * every
+    every = xp.concatenate([factor.reshape(-1) for factor in first])  # all entries in one row, for few and long operations
+    speed, slopes, spare = (xp.zeros_like(every) for _ in range(3))
     at, slope = _parts(every, first), _parts(slopes, first)
     classes, samples = at[-1].shape[1], at[0].shape[-1]
     one_hot: Any = np.eye(classes).repeat(per_class, axis=1)
     if xp is torch:
         one_hot = torch.from_numpy(one_hot).to(factors[0].device)
-    zero = 0.0 * one_hot[0, 0]
+    zero = 0.0 * one_hot[0, 0]  # torch takes the maximum with a tensor only
 
     for step in range(steps + 1):
         seen = [at[0]]  # what each weight is applied to
