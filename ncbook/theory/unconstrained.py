@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from scipy.optimize import minimize
-from scipy.special import expit, logsumexp, softmax
+from scipy.special import expit
 
 from ncbook.errors import InputError
 from ncbook.seeds import child_generator
@@ -29,13 +29,21 @@ def log_loss(weights: np.ndarray, features: np.ndarray, scale: float) -> tuple[f
     -2.064135
     """
     logits = scale * features @ weights.T  # (C, C): one row a feature
-    right = np.diag(logits)
-    others = np.where(np.eye(len(logits), dtype=bool), -np.inf, logits)
-    short = logsumexp(others, axis=1) - right  # (C,); the loss of a class is log(1 + exp(short))
-    log_losses = np.where(short < -30, short, np.log(np.logaddexp(0, np.maximum(short, -30))))
-    slope = softmax(log_losses) * np.exp(np.log(expit(np.maximum(short, -30))) - np.log(np.logaddexp(0, np.maximum(short, -30))))
-    pull = scale * slope[:, None] * (softmax(others, axis=1) - np.eye(len(logits)))
-    return float(logsumexp(log_losses) - np.log(len(logits))), pull.T @ features, pull @ weights
+    right = logits.diagonal().copy()
+    np.fill_diagonal(logits, -np.inf)  # the others are left
+    highest = logits.max(axis=1)
+    likely = np.exp(logits - highest[:, None])  # of the others, but for their sum
+    total = likely.sum(axis=1)
+    short = highest + np.log(total) - right  # (C,); the loss of a class is log(1 + exp(short))
+    bounded = np.maximum(short, -30)  # further down it is exp(short) to rounding
+    losses = np.logaddexp(0, bounded)
+    log_losses = np.where(short < -30, short, np.log(losses))
+    most = log_losses.max()
+    shares = np.exp(log_losses - most)  # of the classes in the mean, but for their sum
+    slope = scale * shares / shares.sum() * expit(bounded) / losses
+    pull = likely * (slope / total)[:, None]
+    np.fill_diagonal(pull, -slope)
+    return float(most + np.log(shares.mean())), pull.T @ features, pull @ weights
 
 
 def minimise(

@@ -5,6 +5,7 @@ products themselves, which NumPy does there.
 """
 
 from collections.abc import Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,6 @@ from torch import Tensor
 
 from ncbook.errors import InputError, unknown
 from ncbook.training.parallel import alone
-
-LOSSES = ("squared", "cross_entropy")
 
 
 def first_factors(
@@ -63,51 +62,81 @@ def descend(
         raise unknown("loss", loss, LOSSES)
     if factors[0].shape[-1] % per_class:
         raise InputError(f"{factors[0].shape[-1]} features are not {per_class} a class.")
-    on_cpu = factors[0].device.type == "cpu"
-    at: list[Any] = [factor.numpy().copy() if on_cpu else factor.clone() for factor in factors]
-    speed = [0.0 * factor for factor in at]
+    fit, slope_of_fit = LOSSES[loss]
+    xp: Any = np if factors[0].device.type == "cpu" else torch
+    first: list[Any] = [factor.numpy() if xp is np else factor for factor in factors]
+    every = xp.concatenate([factor.reshape(-1) for factor in first])  # all entries in one row, for few and long operations
+    speed, slopes, spare = (xp.zeros_like(every) for _ in range(3))
+    at, slope = _parts(every, first), _parts(slopes, first)
     classes, samples = at[-1].shape[1], at[0].shape[-1]
     one_hot: Any = np.eye(classes).repeat(per_class, axis=1)
-    if not on_cpu:
+    if xp is torch:
         one_hot = torch.from_numpy(one_hot).to(factors[0].device)
+    zero = 0.0 * one_hot[0, 0]  # torch takes the maximum with a tensor only
 
     for step in range(steps + 1):
-        forward = outputs(at, relu=relu)
-        fit, pull = _squared(forward[-1], one_hot) if loss == "squared" else _cross_entropy(forward[-1], one_hot)
+        seen = [at[0]]  # what each weight is applied to
+        for weight in at[1:-1]:
+            above = weight @ seen[-1]
+            seen.append(xp.maximum(above, zero, out=above) if relu else above)
+        output = at[-1] @ seen[-1]
         if step in measure_at:
-            value = torch.as_tensor(fit + 0.5 * weight_decay * sum((factor * factor).sum((1, 2)) for factor in at))
+            value = torch.as_tensor(fit(output, one_hot) + 0.5 * weight_decay * sum((factor * factor).sum((1, 2)) for factor in at))
             if not bool(torch.isfinite(value).all()):
                 raise FloatingPointError(f"the loss is not finite at step {step}; a smaller learning rate than {learning_rate:g} may help.")
-            yield step, [torch.from_numpy(factor.copy()) if on_cpu else factor.clone() for factor in at], value
+            yield step, [torch.as_tensor(factor).clone() for factor in at], value
         rate = learning_rate * min(1.0, 4 * (1 - step / steps)) if steps else 0.0
-        pull = pull / samples
-        for i in reversed(range(len(at))):
-            if i == 0:
-                slope = pull
-            else:
-                below = at[0] if i == 1 else forward[i - 2].clip(min=0) if relu else forward[i - 2]
-                slope = pull @ below.swapaxes(1, 2)
-                pull = at[i].swapaxes(1, 2) @ pull
-                if relu and i > 1:
-                    pull = pull * (forward[i - 2] > 0)
-            speed[i] *= momentum
-            speed[i] -= rate * (slope + weight_decay * at[i])
-            at[i] += speed[i]
+        pull = slope_of_fit(output, one_hot)
+        pull /= samples
+        for i in reversed(range(1, len(at))):
+            xp.matmul(pull, seen[i - 1].swapaxes(1, 2), out=slope[i])
+            pull = xp.matmul(at[i].swapaxes(1, 2), pull, out=slope[0] if i == 1 else None)
+            if relu and i > 1:
+                pull *= seen[i - 1] > 0
+        slopes += xp.multiply(every, weight_decay, out=spare)
+        slopes *= rate
+        speed *= momentum
+        speed -= slopes
+        every += speed
 
 
-def _squared(output: Any, one_hot: Any) -> tuple[Any, Any]:
-    """Mean over samples of half the squared distance, (B,), and its slope in the output times their number."""
+def _parts(row: Any, like: list[Any]) -> list[Any]:
+    """A row cut into arrays of the shapes of those in `like`; they share its memory."""
+    found, start = [], 0
+    for shape in (array.shape for array in like):
+        found.append(row[start : start + prod(shape)].reshape(shape))
+        start += prod(shape)
+    return found
+
+
+def _squared(output: Any, one_hot: Any) -> Any:
+    """Mean over samples of half the squared distance, (B,)."""
     away = output - one_hot
-    return 0.5 * (away * away).sum((1, 2)) / output.shape[-1], away
+    return 0.5 * (away * away).sum((1, 2)) / output.shape[-1]
 
 
-def _cross_entropy(output: Any, one_hot: Any) -> tuple[Any, Any]:
-    exp, log = (np.exp, np.log) if isinstance(output, np.ndarray) else (torch.exp, torch.log)
-    shifted = output - _largest(output)
-    likely = exp(shifted)
-    total = likely.sum(1)[:, None]
-    return -((shifted - log(total)) * one_hot).sum((1, 2)) / output.shape[-1], likely / total - one_hot
+def _slope_of_squared(output: Any, one_hot: Any) -> Any:
+    """Its slope in the output times the number of samples."""
+    return output - one_hot
 
 
-def _largest(output: Any) -> Any:
-    return output.max(1, keepdims=True) if isinstance(output, np.ndarray) else output.amax(1, keepdim=True)
+def _cross_entropy(output: Any, one_hot: Any) -> Any:
+    xp, shifted = _shifted(output)
+    return -((shifted - xp.log(xp.exp(shifted).sum(1)[:, None])) * one_hot).sum((1, 2)) / output.shape[-1]
+
+
+def _slope_of_cross_entropy(output: Any, one_hot: Any) -> Any:
+    xp, shifted = _shifted(output)
+    likely = xp.exp(shifted)
+    likely /= likely.sum(1)[:, None]
+    return likely - one_hot
+
+
+def _shifted(output: Any) -> tuple[Any, Any]:
+    """The module that the array is of, and logits of which the largest is 0."""
+    if isinstance(output, np.ndarray):
+        return np, output - output.max(1, keepdims=True)
+    return torch, output - output.amax(1, keepdim=True)
+
+
+LOSSES = {"squared": (_squared, _slope_of_squared), "cross_entropy": (_cross_entropy, _slope_of_cross_entropy)}

@@ -127,6 +127,19 @@ def test_grids():
     assert {r["starts"] for r in runs["large"]} == {1} and {r["digits"] for r in runs["codes"]} == {15}
 
 
+def test_what_judges_nothing_has_fewer_seeds():
+    given = parameters("many_classes") | {"seeds": 3, "seeds_beside": 2, "first_seed": 7}
+    seeds = lambda runs, **own: sorted(r["seed"] for r in runs if own.items() <= r.items())
+    networks = chapter.networks_grid(**given)
+    for scale, classifier in [(1, "learned"), (7, "learned"), (30, "learned"), (7, "class means"), (7, "random")]:
+        assert seeds(networks, dimension=10, scale=scale, classifier=classifier) == [7, 8, 9]
+    for own in ({"scale": 3}, {"classifier": "softmax code"}, {"dimension": 62, "scale": 1}, {"dimension": 62, "scale": 7}):
+        assert seeds(networks, **own) == [7, 8]
+    assert len(networks) == 5 * 3 + 4 * 2
+    large = chapter.large_grid(**given)
+    assert seeds(large, classes=62, digits=6) == seeds(large, classes=62, digits=15) == [7, 8, 9] and seeds(large, classes=100) == [7, 8]
+
+
 def test_the_classifier_is_learned_follows_the_means_or_stays():
     of = {r["classifier"]: r for r in chapter.networks_grid(**SHORT) if r["scale"] == 7 and r["dimension"] == 4}
     tables = {name: chapter.network(**run) for name, run in of.items()}

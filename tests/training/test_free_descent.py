@@ -66,6 +66,13 @@ def test_starts_do_not_see_one_another_and_the_first_factors_stay():
         torch.testing.assert_close(a[1:2], b, rtol=1e-12, atol=1e-13)
 
 
+def test_what_was_measured_stays_as_it_was():
+    options = {"per_class": 2, "steps": 8, "measure_at": [0, 3, 8], **OPTIONS}
+    at_once = [(value.clone(), [f.clone() for f in factors]) for _, factors, value in descend(start(), **options)]
+    for (value, factors), (_, later, value_later) in zip(at_once, list(descend(start(), **options)), strict=True):
+        assert torch.equal(value, value_later) and all(torch.equal(a, b) for a, b in zip(factors, later, strict=True))
+
+
 def test_without_relu_descent_ends_at_the_loss_of_collapse():
     first = start(classes=4, layers=3, width=8, per_class=3, starts=3)
     ((_, factors, value),) = descend(

@@ -106,18 +106,32 @@ def codes_grid(**parameters) -> list[dict]:
 
 
 def large_grid(**parameters) -> list[dict]:
-    """Searches for codes of many classes, from one start each: the networks' number, searched to the end and not, and the published one."""
+    """Searches for codes of many classes, from one start each: the networks' number, searched to the end and not, and the published one,
+    which judges nothing, of ``seeds_beside`` seeds."""
     searches = [{"dimension": d, "classes": c, "digits": n} for d, c, n in parameters["large_searches"]]
-    return expand(free, parameters, over=[searches], scales=parameters["large_scales"], starts=1)
+    fewest = min(search["classes"] for search in searches)
+    fixed = {"scales": parameters["large_scales"], "starts": 1}
+    judged = expand(free, parameters, over=[[search for search in searches if search["classes"] == fewest]], **fixed)
+    return judged + expand(free, _beside(parameters), over=[[search for search in searches if search["classes"] > fewest]], **fixed)
 
 
 def networks_grid(**parameters) -> list[dict]:
-    """Data set × (scales with a learned classifier, the other classifiers at the judged scale, more dimensions at two scales) × seed."""
+    """Data set × arms × seed: a learned classifier at the judged scale and at the ends, and the other two that are judged; beside them, of
+    as many seeds as ``seeds_beside`` says, the scales between, a fixed softmax code, and more dimensions at two scales."""
     judged, few, many = parameters["judged_scale"], parameters["dimension"], parameters["dimension_beside"]
-    arms = [{"dimension": few, "scale": scale, "classifier": "learned"} for scale in parameters["network_scales"]]
-    arms += [{"dimension": few, "scale": judged, "classifier": name} for name in CLASSIFIERS[1:]]
-    arms += [{"dimension": many, "scale": scale, "classifier": "learned"} for scale in (min(parameters["network_scales"]), judged)]
-    return expand(network, parameters, over=["dataset", arms])
+    scales = parameters["network_scales"]
+    least, largest = min(scales), max(scales)
+    arms = [{"dimension": few, "scale": scale, "classifier": "learned"} for scale in (least, judged, largest)]
+    arms += [{"dimension": few, "scale": judged, "classifier": name} for name in ("class means", "random")]
+    beside = [{"dimension": few, "scale": scale, "classifier": "learned"} for scale in scales if scale not in (least, judged, largest)]
+    beside += [{"dimension": few, "scale": judged, "classifier": "softmax code"}]
+    beside += [{"dimension": many, "scale": scale, "classifier": "learned"} for scale in (least, judged)]
+    return expand(network, parameters, over=["dataset", arms]) + expand(network, _beside(parameters), over=["dataset", beside])
+
+
+def _beside(parameters: dict) -> dict:
+    """The same of fewer seeds, for what is drawn beside and judges nothing."""
+    return parameters | {"seeds": parameters["seeds_beside"]}
 
 
 TABLES = {
