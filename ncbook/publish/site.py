@@ -37,7 +37,7 @@ def setup(app: Sphinx) -> dict:
     """Registers the extension with Sphinx."""
     app.add_config_value("site_description", "", "html", [str])
     app.connect("config-inited", _buttons)
-    app.connect("env-updated", _again)
+    app.connect("env-get-updated", _again, priority=900)  # after figures have their numbers
     app.connect("html-page-context", _page, priority=900)  # after the extensions that add their scripts
     app.connect("build-finished", _finish)
     app.connect("autodoc-process-docstring", _docstring)
