@@ -143,7 +143,7 @@ def test_pages_are_made_again_when_the_extension_changes(tmp_path, monkeypatch):
     digests = []
     for code in ("a = 1\n", "a = 1  # the same\n", "a = 2\n"):
         (package / "publish" / "site.py").write_text(code)
-        digests.append(render._digest_of(stage))
+        digests.append(render._sources(stage))
     assert digests[0] == digests[1] != digests[2]
 
 
