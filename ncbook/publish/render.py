@@ -116,8 +116,9 @@ def _prepare(output: Path, stage: Path, sources: dict[str, str]) -> None:
         (output / "stamp").unlink()  # a build that is killed or refused leaves nothing to go on from
         for folder in COPIES:
             shutil.rmtree(output / "_build" / "html" / folder, ignore_errors=True)
-    for path in stage.rglob("*"):
-        os.utime(path, (date := NEW if path.relative_to(stage).as_posix() in changed else OLD, date))
+    new = {stage / name for name in changed}
+    for path in [*stage.rglob("*"), *(output / "_build" / "jupyter_execute").rglob("*")]:  # the second from the first, and named by content
+        os.utime(path, (date := NEW if path in new else OLD, date))
 
 
 def _jupyter_book(stage: Path, output: Path) -> Path:

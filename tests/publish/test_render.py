@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import time
 
@@ -139,7 +138,8 @@ class Book(Toy):
 
     def _dates(self) -> dict[str, int]:
         html = self.output / "_build" / "html"
-        return {path.relative_to(html).with_suffix("").as_posix(): path.stat().st_mtime_ns for path in html.rglob("*.html")}
+        pages = (path for path in html.rglob("*.html") if "_static" not in path.parts)
+        return {path.relative_to(html).with_suffix("").as_posix(): path.stat().st_mtime_ns for path in pages}
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,8 @@ ALWAYS = {"genindex", "glossary", "index", "intro", "search"}  # the lists, the 
 @pytest.mark.parametrize("days", [365, -365])
 def test_a_page_that_changed_is_built_anew_and_no_other(book, days):
     book.write("one", PAGES["one"].replace("platypus", f"wombat {days}"))
-    for path in book.root.rglob("*"):
+    made = book.output / "_build" / "html"  # a page that is older than the templates of the theme is written again, as it was
+    for path in (path for path in book.root.rglob("*") if not path.is_relative_to(made)):
         os.utime(path, (time.time() + days * 86_400,) * 2, follow_symlinks=False)
     assert book.build() <= ALWAYS | {"one"}
     assert f"wombat {days}" in book.page("one")
@@ -194,6 +195,11 @@ def test_it_is_the_book_that_a_build_from_nothing_gives(book):
     shutil.rmtree(book.html)
     book.build()
     fresh, index = book.contents("book/_build/html"), "book/_build/html/searchindex.js"
-    # the index keeps a word that no page has any more, as one that no page has
-    assert re.sub(rb'"\w+": ?\[\], ?', b"", found.pop(index)) == fresh.pop(index)
+    assert _index(found.pop(index)) == _index(fresh.pop(index))
     assert found == fresh and not any("favicon" in name for name in found if "_images" in name)
+
+
+def _index(script: bytes) -> dict:
+    """The search index, without the words that no page has any more, which Sphinx keeps."""
+    index = json.loads(script.removeprefix(b"Search.setIndex(").removesuffix(b")"))
+    return index | {"terms": {word: pages for word, pages in index["terms"].items() if pages != []}}
