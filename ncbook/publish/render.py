@@ -110,12 +110,10 @@ def _prepare(output: Path, stage: Path, sources: dict[str, str]) -> None:
     """
     before = json.loads(sealed.made_from(output) or "{}")
     changed = {name for name in before.keys() | sources.keys() if before.get(name) != sources.get(name)}
-    if not before or not all(name.endswith(".md") or name.startswith(OF_PAGES) for name in changed):
+    if not all(name.endswith(".md") or name.startswith(OF_PAGES) for name in changed):
         shutil.rmtree(output, ignore_errors=True)
-    else:
-        (output / "stamp").unlink()  # a build that is killed or refused leaves nothing to go on from
-        for folder in COPIES:
-            shutil.rmtree(output / "_build" / "html" / folder, ignore_errors=True)
+    for folder in COPIES:  # from here on the output is not what was sealed: of a build that is killed or refused nothing is kept
+        shutil.rmtree(output / "_build" / "html" / folder, ignore_errors=True)
     new = {stage / name for name in changed}
     for path in [*stage.rglob("*"), *(output / "_build" / "jupyter_execute").rglob("*")]:  # the second from the first, and named by content
         os.utime(path, (date := NEW if path in new else OLD, date))

@@ -87,7 +87,8 @@ def _again(app: Sphinx, env: BuildEnvironment) -> Iterable[str]:
     cited = [[citation.key, citation.citation_id] for citation in env.domaindata["cite"]["citations"]]
     before, shown = getattr(env, "ncbook_shown", None), digest([named, cited, env.toc_fignumbers])
     env.ncbook_shown = shown  # type: ignore[attr-defined] # Sphinx keeps it with the rest
-    return env.found_docs if shown != before else [page for page, listed in env.domaindata["index"]["entries"].items() if listed]
+    listed = [page for page, entries in env.domaindata["index"]["entries"].items() if entries]
+    return env.found_docs if shown != before else [app.config.root_doc, *listed]  # with no page to write, Sphinx would copy nothing
 
 
 def _docstring(app: Sphinx, what: str, name: str, documented: object, options: object, lines: list[str]) -> None:

@@ -14,6 +14,7 @@ from ncbook.publish import render, sealed
 
 STAGED = ("_config.yml", "_static/book.css", "_static/cards/one.webp", "chapters/one.ipynb", "references.bib", "text.md")
 MADE = ("_build/html/text.html", "_build/html/_static/book.css", "_build/html/_images/x.svg", "_build/html/_downloads/1/x.csv")
+KEPT = {"_build/html/text.html", "stamp"}
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_what_changed_is_dated_after_the_last_build_and_the_rest_before_it(last,
     output, stage = last
     (stage / name).parent.mkdir(parents=True, exist_ok=True)
     (stage / name).write_text("new")
-    assert left(output, stage) == {"_build/html/text.html"}  # what Sphinx copies is copied anew
+    assert left(output, stage) == KEPT  # what Sphinx copies is copied anew
     dates = {path.relative_to(stage).as_posix(): path.stat().st_mtime for path in stage.rglob("*") if path.is_file()}
     assert dates.pop(name) > time.time() > max(dates.values())
 
@@ -47,7 +48,7 @@ def test_what_changed_is_dated_after_the_last_build_and_the_rest_before_it(last,
 def test_a_page_that_is_gone_takes_nothing_else_with_it(last):
     output, stage = last
     (stage / "text.md").unlink()
-    assert left(output, stage) == {"_build/html/text.html"}
+    assert left(output, stage) == KEPT and sealed.made_from(output) is None
     assert max(path.stat().st_mtime for path in stage.rglob("*")) < time.time()
 
 
@@ -172,6 +173,14 @@ def test_what_pages_say_of_others_is_new_on_all_of_them(book):
     book.write("glossary", PAGES["glossary"])
     assert book.build() <= ALWAYS | {"two"}  # the word is where it was, and means something else
     assert 'title="What a layer gives."' in book.page("two")
+
+
+@pytest.mark.slow
+def test_a_site_that_is_gone_is_put_back(book):
+    before = book.contents("book/_build/html")
+    shutil.rmtree(book.html)
+    assert book.build() <= ALWAYS
+    assert book.contents("book/_build/html") == before
 
 
 @pytest.mark.slow
