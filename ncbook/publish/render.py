@@ -1,20 +1,27 @@
 """From executed notebooks to the HTML book: stage the pages, build them with Jupyter Book without executing anything, check them."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from html.parser import HTMLParser
+from importlib.metadata import distributions
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ncbook import paths, settings
 from ncbook.errors import InputError
-from ncbook.publish import chapter_page, cost, film, front, ledger, trust
+from ncbook.publish import chapter_page, cost, film, front, ledger, sealed, trust
 from ncbook.publish.execute import Chapter, console
 from ncbook.runs.code import PACKAGE, module_code
 from ncbook.runs.digest import digest
+
+DOCSTRINGS, WITHOUT = "api.md", ("chapters", "publish", "cli")  # the page that is made of them, and where it looks for none
+OF_PAGES = ("chapters/", "_generated/", "_static/cards/", "_static/film/")  # what some pages show
+COPIES = ("_downloads", "_images", "_static")  # in which Sphinx puts what there is, and leaves what there was
+OLD, NEW = 946_684_800, 2_147_483_647  # in 2000, and in 2038: the last second that all file systems keep
 
 
 def build(chapters: list[Chapter], beside: Sequence[Chapter] = ()) -> Path:
@@ -24,19 +31,23 @@ def build(chapters: list[Chapter], beside: Sequence[Chapter] = ()) -> Path:
     """
     stage, site = paths.build() / "stage", paths.build() / "html"
     figures = _stage(chapters, beside, stage)
-    stamp = _digest_of(stage)
+    sources = _sources(stage)
+    stamp = digest(sources)
     page = site / "index.html"
     if page.is_file() and (site / ".stamp").is_file() and (site / ".stamp").read_text() == stamp:
         console.print("the book: up to date")
         return page
-    made = _jupyter_book(stage)
+    output = paths.build() / "jupyter-book"
+    _prepare(output, stage, sources)
+    made = _jupyter_book(stage, output)
     check(made, figures)
-    (made / ".stamp").write_text(stamp)
+    sealed.close(output, json.dumps(sources))
     new, old = site.with_name("html.new"), site.with_name("html.old")
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
     try:
-        shutil.copytree(made, new)
+        shutil.copytree(made, new, copy_function=shutil.copyfile)  # the dates in there say what changed, and nothing to a browser
+        (new / ".stamp").write_text(stamp)
         if site.exists():
             site.rename(old)
         new.rename(site)
@@ -79,17 +90,37 @@ def _stage(chapters: list[Chapter], beside: Sequence[Chapter], stage: Path) -> d
     return figures
 
 
-def _digest_of(stage: Path) -> str:
-    """Digest of all that the pages are made from: what is staged, and the extension that Sphinx takes from this package."""
-    staged = {str(path.relative_to(stage)): digest(path.read_bytes().hex()) for path in sorted(stage.rglob("*")) if path.is_file()}
-    return digest({"stage": staged, "extension": module_code(PACKAGE / "publish" / "site.py")})
+def _sources(stage: Path) -> dict[str, str]:
+    """Digests of all that the pages are made from: what is staged, docstrings, the extension that Sphinx takes from this package, and what
+    is installed."""
+    sources = {path.relative_to(stage).as_posix(): digest(path.read_bytes().hex()) for path in stage.rglob("*") if path.is_file()}
+    if DOCSTRINGS in sources:
+        modules = [path for path in sorted(PACKAGE.rglob("*.py")) if path.relative_to(PACKAGE).parts[0] not in WITHOUT]
+        sources[DOCSTRINGS] = digest([sources[DOCSTRINGS], *(path.read_text(encoding="utf-8") for path in modules)])
+    sources["the extension"] = module_code(PACKAGE / "publish" / "site.py")
+    sources["installed"] = digest([sys.version, *sorted(f"{found.name} {found.version}" for found in distributions())])
+    return sources
 
 
-def _jupyter_book(stage: Path) -> Path:
+def _prepare(output: Path, stage: Path, sources: dict[str, str]) -> None:
+    """Keep of the last build what Sphinx may go on from, which is nothing unless it was whole and some pages are all that changed.
+
+    Sphinx reads anew what is dated after its last build. So what changed gets a date that is, and the rest one that is not: a copy, or a
+    clock that was set back, says nothing.
+    """
+    before = json.loads(sealed.made_from(output) or "{}")
+    changed = {name for name in before.keys() | sources.keys() if before.get(name) != sources.get(name)}
+    if not all(name.endswith(".md") or name.startswith(OF_PAGES) for name in changed):
+        shutil.rmtree(output, ignore_errors=True)
+    for folder in COPIES:  # from here on the output is not what was sealed: of a build that is killed or refused nothing is kept
+        shutil.rmtree(output / "_build" / "html" / folder, ignore_errors=True)
+    new = {stage / name for name in changed}
+    for path in [*stage.rglob("*"), *(output / "_build" / "jupyter_execute").rglob("*")]:  # the second from the first, and named by content
+        os.utime(path, (date := NEW if path in new else OLD, date))
+
+
+def _jupyter_book(stage: Path, output: Path) -> Path:
     """Run Jupyter Book on the staged sources, warnings as errors; the folder of HTML."""
-    output = paths.build() / "jupyter-book"
-    # Sphinx would keep pages that are gone, and a page whose source is dated before its last build: a copy, or after a clock was set back
-    shutil.rmtree(output, ignore_errors=True)
     log = paths.build() / "jupyter-book.log"
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(stage), "--path-output", str(output)]
     console.print("building the pages …")

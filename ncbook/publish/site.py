@@ -7,6 +7,7 @@ draws already.
 
 import html
 import re
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
@@ -14,14 +15,16 @@ from urllib.parse import unquote
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
 
 from ncbook.publish import launch, sources
+from ncbook.runs.digest import digest
 
 ICONS = re.compile(r'\s*<script[^>]*src="[^"]*/scripts/fontawesome\.js[^"]*"></script>')
 IMAGE = re.compile(r'<img (?![^>]*\b(?:loading|width)=)(?=[^>]*\bsrc="([^"]+\.svg)")')
 SIZE = re.compile(r'<svg [^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"')
 TERM = re.compile(r'<dt id="(term-[^"]+)">.*?</dt><dd>(.*?)</dd>', re.DOTALL)
-USED = re.compile(r'<a class="reference internal" (?=href="[^"#]*glossary\.html#(term-[^"]+)")')
+USED = re.compile(r'(<a class="reference internal" )(?:title="[^"]*" )?(?=href="[^"#]*glossary\.html#(term-[^"]+)")')
 LIST = re.compile(r'<div role="list" (?=class="citation-list")')  # docutils names a list whose children are no items of one
 NEEDLESS = re.compile(r"thebe|_static/vega/", re.IGNORECASE)  # explore.js loads Vega by itself, when a chart comes into view
 MATHJAX = re.compile(r"mathjax", re.IGNORECASE)
@@ -34,6 +37,7 @@ def setup(app: Sphinx) -> dict:
     """Registers the extension with Sphinx."""
     app.add_config_value("site_description", "", "html", [str])
     app.connect("config-inited", _buttons)
+    app.connect("env-get-updated", _again, priority=900)  # after figures have their numbers
     app.connect("html-page-context", _page, priority=900)  # after the extensions that add their scripts
     app.connect("build-finished", _finish)
     app.connect("autodoc-process-docstring", _docstring)
@@ -70,6 +74,21 @@ def _buttons(app: Sphinx, config: Config) -> None:
             "launch_buttons": {"binderhub_url": "https://mybinder.org", "notebook_interface": "jupyterlab"}
             | ({"colab_url": launch.COLAB} if launch.on_colab() else {}),
         }
+
+
+def _again(app: Sphinx, env: BuildEnvironment) -> Iterable[str]:
+    """The pages to write although what they are made of is as it was; and images are copied, whoever shows them.
+
+    Sphinx follows what a page includes, and not what it says of others: where any page, figure, section, term or citation has another name,
+    number or place, all are written. The search index loses the functions and terms of a page that is not written.
+    """
+    app.builder.images |= {source: name for source, (_, name) in env.images.items()}
+    named = sorted([kind, *map(str, entry)] for kind, domain in env.domains.items() for entry in domain.get_objects())
+    cited = [[citation.key, citation.citation_id] for citation in env.domaindata["cite"]["citations"]]
+    before, shown = getattr(env, "ncbook_shown", None), digest([named, cited, env.toc_fignumbers])
+    env.ncbook_shown = shown  # type: ignore[attr-defined] # Sphinx keeps it with the rest
+    listed = [page for page, entries in env.domaindata["index"]["entries"].items() if entries]
+    return env.found_docs if shown != before else [app.config.root_doc, *listed]  # with no page to write, Sphinx would copy nothing
 
 
 def _docstring(app: Sphinx, what: str, name: str, documented: object, options: object, lines: list[str]) -> None:
@@ -110,14 +129,16 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
         for page in Path(app.outdir).rglob("*.html"):
             if "_static" not in page.relative_to(app.outdir).parts:
                 text = page.read_text(encoding="utf-8")
-                text = USED.sub(partial(_explained, meanings), LIST.sub("<div ", ICONS.sub("", text)))
-                page.write_text(IMAGE.sub(partial(_waiting, page), text), encoding="utf-8")
+                better = USED.sub(partial(_explained, meanings), LIST.sub("<div ", ICONS.sub("", text)))
+                better = IMAGE.sub(partial(_waiting, page), better)
+                if better != text:
+                    page.write_text(better, encoding="utf-8")
 
 
 def _explained(meanings: dict[str, str], link: re.Match) -> str:
     """A link to a word of the glossary, with its meaning as plain text; a formula is left as it is written in TeX."""
-    plain = " ".join(re.sub(r"<[^>]*>|\\[()]", "", meanings.get(link[1], "")).split())
-    return f'{link[0]}title="{html.escape(html.unescape(plain))}" ' if plain else link[0]
+    plain = " ".join(re.sub(r"<[^>]*>|\\[()]", "", meanings.get(link[2], "")).split())
+    return f'{link[1]}title="{html.escape(html.unescape(plain))}" ' if plain else link[1]
 
 
 def _waiting(page: Path, image: re.Match) -> str:

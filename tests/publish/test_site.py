@@ -125,6 +125,9 @@ def test_a_word_of_the_glossary_says_what_it_means(tmp_path):
     for _ in range(2):
         site._finish(app, None)
         assert page.read_text() == link.format('title="A &quot;sum&quot; of h &amp; more." ', "a-word") + link.format("", "unknown")
+    (tmp_path / "glossary.html").write_text('<dt id="term-a-word">a word</dt><dd><p>Less.</p>\n</dd>')  # whose pages stay
+    site._finish(app, None)
+    assert page.read_text() == link.format('title="Less." ', "a-word") + link.format("", "unknown")
 
 
 def test_the_configuration_keeps_its_licence_line():
@@ -143,7 +146,7 @@ def test_pages_are_made_again_when_the_extension_changes(tmp_path, monkeypatch):
     digests = []
     for code in ("a = 1\n", "a = 1  # the same\n", "a = 2\n"):
         (package / "publish" / "site.py").write_text(code)
-        digests.append(render._digest_of(stage))
+        digests.append(render._sources(stage))
     assert digests[0] == digests[1] != digests[2]
 
 
