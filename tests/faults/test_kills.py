@@ -74,7 +74,7 @@ class Book:
         return self.checkout.drawn(self.profile, self.chapter)
 
     def forget(self) -> None:
-        for folder in (self.root / "data", *(self.root / "book" / "_build").iterdir()):
+        for folder in (self.root / "data", *(self.root / "book" / "_build").glob("*/")):
             if folder.name != ".home":  # the fonts that there are
                 shutil.rmtree(folder)
 
@@ -101,17 +101,19 @@ def wait_for_a_child(process: subprocess.Popen) -> None:
 def shoot(book: Book, command: str, rounds: int, share: float, seed: int, want: dict, figures: dict, took: float) -> list[str]:
     """Start the command until `rounds` of them were hit, each at a random moment; who was killed. Fails at the first loss.
 
-    The moment is within this `share` of what it `took` undisturbed. A command that was over before it counts as nobody.
+    The moment is within this `share` of what it `took` undisturbed. A command that was over before counts as nobody, and later moments come
+    sooner.
     """
-    draw, killed = random.Random(seed), []
+    draw, killed, longest = random.Random(seed), [], share * took
     while len(killed) - killed.count("nobody") < rounds and len(killed) < 2 * rounds:
         before = book.runs()
         process = book.start(command)
         if draw.random() < 0.7:  # the rest falls on its first seconds, when there is nothing to kill but itself
             wait_for_a_child(process)
         try:
-            process.wait(draw.uniform(0.0, share * took))
+            process.wait(draw.uniform(0.0, longest))
             killed.append("nobody")
+            longest *= 0.7
         except subprocess.TimeoutExpired:
             killed.append(kill_someone(process, draw))
         process.communicate(timeout=300)

@@ -48,6 +48,7 @@ class Shot:
 
     def __init__(self, checkout: Checkout, seed: int):
         self.checkout, self.draw, self.hits, self.mark = checkout, random.Random(seed), [], uuid4().hex
+        self.sooner = 1.0
         self.temporary = checkout.root / "temporary"
         self.temporary.mkdir()
 
@@ -74,12 +75,13 @@ class Shot:
         return [str(path) for path in found if not path.name.startswith("torchinductor_")]
 
     def shoot(self, arguments: list[str], number: signal.Signals, longest: float) -> int:
-        """One round; the exit code of the command, which may have been over before."""
+        """One round; the exit code of the command, which may have been over before: then later signals come sooner."""
         process = subprocess.Popen(
             arguments, env=self.env(), cwd=self.checkout.root, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         try:
-            process.wait(self.draw.uniform(0.3, longest))
+            process.wait(self.draw.uniform(0.3, max(0.3, longest * self.sooner)))
+            self.sooner *= 0.7
         except subprocess.TimeoutExpired:
             group = self.draw.random() < 0.4
             (os.killpg if group else os.kill)(process.pid, number)
