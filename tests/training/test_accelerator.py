@@ -35,7 +35,8 @@ from ncbook.publish.parameters import parameters
 
 
 def apart(chapter, experiment, grid):
-    run = grid(**parameters(chapter, "short"))[0]
+    given = parameters(chapter, "short")
+    run = grid(**{key: 1 if key == "measurements" else value for key, value in given.items()})[0]  # and before training
     here = experiment(**run, device="cpu").select_dtypes("number")
     with Accelerator():
         there = experiment(**run, device=str(DEVICE))[list(here)]

@@ -86,18 +86,19 @@ def style() -> None:
             "axes.labelcolor": "0.15",
             "xtick.bottom": False,
             "ytick.left": False,
-            **{
-                f"{axis}tick.{name}": value
-                for axis in "xy"
-                for name, value in {
-                    "color": "0.15",
-                    "labelsize": 8.8,
-                    "major.size": 4.8,  # not drawn, but what labels keep their distance by
-                    "major.width": 1.0,
-                    "minor.size": 3.2,
-                    "minor.width": 0.8,
-                }.items()
-            },
+            # ticks are not drawn, but what labels keep their distance by
+            "xtick.color": "0.15",
+            "xtick.labelsize": 8.8,
+            "xtick.major.size": 4.8,
+            "xtick.major.width": 1.0,
+            "xtick.minor.size": 3.2,
+            "xtick.minor.width": 0.8,
+            "ytick.color": "0.15",
+            "ytick.labelsize": 8.8,
+            "ytick.major.size": 4.8,
+            "ytick.major.width": 1.0,
+            "ytick.minor.size": 3.2,
+            "ytick.minor.width": 0.8,
         }
     )
 
