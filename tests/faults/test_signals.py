@@ -53,7 +53,7 @@ class Shot:
         self.temporary.mkdir()
 
     def env(self) -> dict:
-        return {**self.checkout.env(), "JOBS": "2", "TMPDIR": str(self.temporary), "NCBOOK_SHOT": self.mark}
+        return {**self.checkout.env(), "JOBS": self.draw.choice("12"), "TMPDIR": str(self.temporary), "NCBOOK_SHOT": self.mark}
 
     def below(self) -> list[psutil.Process]:
         """The processes that a command of this round has started, directly or not, and that are still there."""

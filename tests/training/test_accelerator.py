@@ -35,8 +35,7 @@ from ncbook.publish.parameters import parameters
 
 
 def apart(chapter, experiment, grid):
-    given = parameters(chapter, "short")
-    run = grid(**{key: 1 if key == "measurements" else value for key, value in given.items()})[0]  # and before training
+    run = grid(**parameters(chapter, "short"))[0]
     here = experiment(**run, device="cpu").select_dtypes("number")
     with Accelerator():
         there = experiment(**run, device=str(DEVICE))[list(here)]
