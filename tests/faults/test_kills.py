@@ -98,13 +98,13 @@ def wait_for_a_child(process: subprocess.Popen) -> None:
         time.sleep(0.02)
 
 
-def shoot(book: Book, command: str, rounds: int, share: float, seed: int, want: dict, figures: dict, took: float) -> list[str]:
+def shoot(book: Book, command: str, rounds: int, longest: float, seed: int, want: dict, figures: dict, took: float) -> list[str]:
     """Start the command until `rounds` of them were hit, each at a random moment; who was killed. Fails at the first loss.
 
-    The moment is within this `share` of what it `took` undisturbed. A command that was over before counts as nobody, and later moments come
-    sooner.
+    The moment is within `longest` seconds and within what it `took` undisturbed. A command that was over before counts as nobody, and later
+    moments come sooner.
     """
-    draw, killed, longest = random.Random(seed), [], share * took
+    draw, killed, longest = random.Random(seed), [], min(longest, 0.8 * took)
     while len(killed) - killed.count("nobody") < rounds and len(killed) < 2 * rounds:
         before = book.runs()
         process = book.start(command)
@@ -142,7 +142,7 @@ def undisturbed(tmp_path_factory) -> dict:
 
 def test_kills_while_training_and_executing(tmp_path, undisturbed, told):
     # with one worker and with two: to start one takes seconds
-    wanted = [("toy", 1, "run", 18, 0.8, 1), ("toy", 2, "run", 18, 0.8, 2), (REAL, 2, "run", 5, 0.8, 3)]
+    wanted = [("toy", 1, "run", 18, 6.0, 1), ("toy", 2, "run", 18, 6.0, 2), (REAL, 2, "run", 5, 12.0, 3)]
     books = [Book(tmp_path / str(number), chapter, jobs) for number, (chapter, jobs, *_) in enumerate(wanted)]
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(shoot, book, *rest, *undisturbed[book.chapter]) for book, (_, _, *rest) in zip(books, wanted, strict=True)]
@@ -159,7 +159,7 @@ def test_kills_while_training_and_executing(tmp_path, undisturbed, told):
 def test_kills_while_rendering(tmp_path, undisturbed, told):
     book = Book(tmp_path, "toy")
     book.finish("run")
-    killed = shoot(book, "book", 6, 0.8, 4, *undisturbed["toy"])
+    killed = shoot(book, "book", 6, 9.0, 4, *undisturbed["toy"])
     book.finish("book")
     assert "A toy" in (tmp_path / "book" / "_build" / "html" / "chapters" / "toy.html").read_text()
     assert sorted(p.name for p in (tmp_path / "book" / "_build").glob("html*")) == ["html"]
