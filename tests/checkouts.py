@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -41,6 +42,29 @@ class Checkout:
         for notebook in (root / "book" / "chapters").glob("*.ipynb"):
             if chapters is not None and notebook.stem not in chapters:
                 notebook.unlink()
+
+    def cut(self, chapter: str) -> None:
+        """Make the smallest book of a real chapter: of its page, the code down to the first figure, the verdicts and the provenance."""
+        path = self.root / "book" / "chapters" / f"{chapter}.ipynb"
+        content = json.loads(path.read_text())
+        cells, code = content["cells"], ["".join(cell["source"]) for cell in content["cells"]]
+        shows = next(number for number, text in enumerate(code) if "chapter.show(" in text)
+        headings = [{**cells[code.index(text)], "source": text.partition("\n")[0]} for text in code if re.match("# |## Verdicts", text)]
+        kept = [cell for cell in cells[: shows + 1] if cell["cell_type"] == "code"]
+        ends = [cells[code.index(f"chapter.{last}()")] for last in ("judge", "provenance")]
+        path.write_text(json.dumps({**content, "cells": [headings[0], *kept, headings[1], *ends]}))
+        figure = re.search(r'chapter\.show\(\s*figure,\s*"([\w-]+)"', code[shows])[1]
+        claims = self.root / CHAPTERS / chapter / "claims.yml"
+        claims.write_text(re.sub(r"(?m)^  figure: .*", f"  figure: {figure}", claims.read_text()))
+        self.pages(f"chapters/{chapter}", "ledger", "bibliography")
+        with (self.root / "book" / "intro.md").open("a") as intro:  # what the generated parts refer to
+            intro.write("\n(how-to-read-a-verdict)=\n## Words\n\n```{glossary}\nprofile\n  A set of parameters.\n```\n")
+
+    def pages(self, *names: str) -> None:
+        """Let the book have these pages alone, after a short one to open."""
+        listed = "".join(f"- file: {name}\n" for name in names)
+        (self.root / "book" / "_toc.yml").write_text(f"format: jb-book\nroot: intro\nchapters:\n{listed}")
+        (self.root / "book" / "intro.md").write_text("# A book\n\nOf one chapter.\n")
 
     def ncbook(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
         """A command, to its end."""
@@ -101,8 +125,7 @@ class Toy(Checkout):
     def __init__(self, root: Path, *code: str, **parameters):
         super().__init__(root, chapters=[])
         self.chapter("toy", *code, **parameters)
-        (root / "book" / "_toc.yml").write_text("format: jb-book\nroot: intro\nchapters:\n- file: chapters/toy\n- file: ledger\n")
-        (root / "book" / "intro.md").write_text("# A book\n\nOf one chapter.\n")
+        self.pages("chapters/toy", "ledger")
         (root / "book" / "ledger.md").write_text("# Ledger\n\nNothing is claimed.\n")
         for chapter in (root / CHAPTERS).iterdir():
             shutil.rmtree(chapter)

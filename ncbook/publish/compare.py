@@ -135,18 +135,20 @@ def _allowed(
     group = places["group"].to_numpy()  # of rows that are alike and of one time, numbered by what they are alike to, then by time
     largest = np.zeros(group.max() + 1)
     np.maximum.at(largest, group, measured)
-    for begin, end in pairwise([*np.unique(places.groupby("alike")["group"].min()), len(largest)]):
+    for begin, end in pairwise([*np.unique(places["begins"]), len(largest)]):
         largest[begin:end] = np.maximum.accumulate(largest[begin:end])  # what has once gone apart may stay so
     allowed = FACTOR * largest[group] + floor
     if (nowhere := ~np.isfinite(apart).all(axis=0)).any():  # instruction sets have it here too
         allowed[of_none & np.isin(group, group[nowhere])] = np.inf
+    if not (gap > allowed).any():
+        return allowed
     most, counted = max(FACTOR * measured.max(), chaos) + floor, _counted(values)
     most = np.where(of_none & bool(chaos and values.isna().any()), np.inf, most)  # of each cell: two numbers are compared as ever
-    for time, rows in places.groupby("time").indices.items():
+    times, of_run = places["time"].to_numpy(), places["run"].to_numpy()
+    for time in np.unique(times[gap > allowed]):
+        rows = np.flatnonzero(times == time)
         over = rows[gap[rows] > allowed[rows]]
-        if not len(over):
-            continue
-        runs_over, runs = places["run"].to_numpy()[over], places["run"].to_numpy()[rows]
+        runs_over, runs = of_run[over], of_run[rows]
         if counted and len(over) <= max(1, FLIPS * len(rows)):
             allowed[over] = np.minimum(gap[over], np.maximum(most[over], 2 * _quantum(values)))
         elif time > 0 and chaos and len(np.unique(runs_over)) <= max(1, POPS * len(np.unique(runs))):
@@ -156,7 +158,7 @@ def _allowed(
 
 def _shifted(kind: str, was: pd.Series, now: pd.Series, others: list[pd.Series], places: pd.DataFrame, floor: float) -> str | None:
     """What is wrong with a column as a whole: the middle of its differences over runs is further from 0 than rounding drives it."""
-    of_run = [pd.Series(_distance(kind, values, now)).groupby(places["run"]).mean().dropna().to_numpy() for values in (was, *others)]
+    of_run = [_means(_distance(kind, values, now), places["run"].to_numpy()) for values in (was, *others)]
     if len(of_run[0]) < 2:
         return None
     if others:
@@ -169,6 +171,13 @@ def _shifted(kind: str, was: pd.Series, now: pd.Series, others: list[pd.Series],
         return None
     unit = "" if kind == "plain" else " decades"
     return f"in the middle of {len(of_run[0])} runs {shift:.3g}{unit} from the record; rounding explains {allowed:.3g}"
+
+
+def _means(values: np.ndarray, run: np.ndarray) -> np.ndarray:
+    """The mean of each run's values; runs that have none are left out."""
+    there = ~np.isnan(values)
+    count, total = np.bincount(run[there]), np.bincount(run[there], values[there])
+    return total[count > 0] / count[count > 0]
 
 
 def _over_seeds(kind: str, values: pd.Series, places: pd.DataFrame) -> float:
@@ -262,6 +271,7 @@ def _aligned(runs: list[Run], tables: list[pd.DataFrame], difference: Difference
     joined = [pd.concat(parts, ignore_index=True) for parts in zip(*kept, strict=True)]
     where = pd.concat(places, ignore_index=True)
     where["group"] = where.groupby(["alike", "time"]).ngroup()
+    where["begins"] = where.groupby("alike")["group"].transform("min")  # the first group of what is alike
     return joined, where
 
 

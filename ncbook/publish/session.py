@@ -26,6 +26,7 @@ from ncbook.publish.records import Record
 from ncbook.publish.verdicts import Verdicts
 from ncbook.runs.plan import Table, finished, plan
 from ncbook.runs.pool import finish
+from ncbook.runs.run import Run
 
 
 @dataclass
@@ -46,19 +47,25 @@ class Session:
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """All tables of the chapter by name, each over the grid of the notebook's parameters: trained where need be, or from the record."""
-        return {name: self.table(name) for name in chapters.experiment(self.name).TABLES}
+        known = chapters.experiment(self.name).TABLES
+        if self.record is None:  # in one pool: to start a worker takes seconds
+            finish([run for name in known if name not in self.read for run in self._planned(name)])
+        return {name: self.table(name) for name in known}
 
     def table(self, name: str) -> pd.DataFrame:
         """One table of the chapter; an `InputError` where there is none of that name."""
         if name not in (known := chapters.experiment(self.name).TABLES):
             raise unknown(f"table of {self.name}", name, known)
         if name not in self.read:
-            experiment, grid = known[name]
-            planned = plan(experiment, grid(**self.parameters))
+            planned = self._planned(name)
             if self.record is None:
                 finish(planned)
             self.read[name] = self.record.table(planned) if self.record else finished(planned)
         return self.read[name].rows.copy()
+
+    def _planned(self, name: str) -> list[Run]:
+        experiment, grid = chapters.experiment(self.name).TABLES[name]
+        return plan(experiment, grid(**self.parameters))
 
     def show(self, figure, name: str, *, what: str, finding: str, table: pd.DataFrame) -> None:
         """Keep a figure with its table and show it (see `ncbook.publish.figures.show`)."""

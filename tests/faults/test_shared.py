@@ -93,7 +93,7 @@ def undisturbed(tmp_path_factory) -> dict[str, bytes]:
     place = tmp_path_factory.mktemp("undisturbed")
     pictures(place / "datasets" / "pictures")
     checkout = Sharing(place / "one")
-    done = checkout.ncbook("train", "--profile", "laptop", JOBS="2")
+    done = checkout.ncbook("train", "--profile", "laptop")
     assert done.returncode == 0, done.stderr
     return checkout.tables()
 

@@ -47,7 +47,7 @@ def test_a_cell_that_never_ends_loses_its_chapter_and_leaves_nothing(toy, monkey
 
 def test_a_cell_that_shows_more_than_a_page_can_loses_its_chapter(toy):
     toy.chapter("toy", "print('a line')", endless=True)
-    toy.chapter("printed", "print('x' * 50_000_000)", endless=True)
+    toy.chapter("printed", "print('x' * 11_000_000)", endless=True)
     toy.chapter("endless", "while endless:\n    print('x' * 10_000)", endless=True)
     toy.chapter("shown", "'x' * 11_000_000", endless=True)
     done = toy.ncbook("run", JOBS="2", TMPDIR=tempfile.gettempdir())

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
 import ncbook
@@ -105,9 +104,16 @@ class _Lists(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
+def changed(change, value):
+    """A value, or the same lists and tuples of values, with `change` for each: an operation holds nothing deeper, and PyTorch's own trees,
+    which may, take most of the time."""
+    return type(value)([changed(change, one) for one in value]) if isinstance(value, list | tuple) else change(value)
+
+
 def dispatch(function, args, kwargs):
     name = function._schema.name.removeprefix("aten::")
-    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    tensors = []
+    changed(lambda x: tensors.append(x) if isinstance(x, Tensor) else None, [*args, *kwargs.values()])
     there = [tensor for tensor in tensors if isinstance(tensor, There)]
     target = torch.device(kwargs["device"]).type if kwargs.get("device") is not None else None
     if not there and target != NAME:
@@ -115,7 +121,7 @@ def dispatch(function, args, kwargs):
     here = [tensor for tensor in tensors if not isinstance(tensor, There)]
     if there and here and name not in ("copy_", "_to_copy"):
         _mixed(function, name, args, there, here)
-    if name in WAITS or (name == "index" and any(isinstance(i, There) and i.dtype == torch.bool for i in tree_leaves(args[1]))):
+    if name in WAITS or (name == "index" and any(isinstance(i, There) and i.dtype == torch.bool for i in args[1])):
         waits[f"{_line()} {name}"] += 1
     if name == "_to_copy" and target == "cpu" and there:
         waits[f"{_line()} to the host"] += 1
@@ -123,13 +129,12 @@ def dispatch(function, args, kwargs):
     if crosses and not kwargs.get("non_blocking", name == "copy_" and len(args) > 2 and args[2]):
         copies[f"{_line()} {name}"] += 1
     held = lambda x: x.held if isinstance(x, There) else torch.device("cpu") if isinstance(x, torch.device) else x
-    inner = tree_map(held, kwargs)
-    inner.pop("pin_memory", None)
-    result = function(*tree_map(held, args), **inner)
+    inner = {key: changed(held, value) for key, value in kwargs.items() if key != "pin_memory"}
+    result = function(*changed(held, args), **inner)
     if name == "_local_scalar_dense" or target == "cpu" or (name == "copy_" and not isinstance(args[0], There)):
         return args[0] if name == "copy_" else result
     known = {id(tensor.held): tensor for tensor in there}  # an operation in place gives back what it was given
-    return tree_map(lambda x: (known[id(x)] if id(x) in known else There(x)) if isinstance(x, Tensor) else x, result)
+    return changed(lambda x: (known[id(x)] if id(x) in known else There(x)) if isinstance(x, Tensor) else x, result)
 
 
 def _mixed(function, name, args, there, here) -> None:

@@ -115,6 +115,7 @@ def test_verify_sees_a_changed_metric(copy, tmp_path):
     changed = package_with(tmp_path, "return 1.001 * right(*a, **k)")  # under each instruction set: `test_attacks`
     said = copy.says("verify", "--profile", "laptop", code=1, PYTHONPATH=changed)
     assert "variance_ratio recorded" in said and "comparisons do not hold" in said
+    copy.cut(CHAPTER)
     page = copy.says("run", "--profile", "laptop", "--from", "record", PYTHONPATH=changed)
     assert "executed" in page
     lines = json.loads((copy.root / f"book/_build/laptop/{CHAPTER}/provenance.json").read_text())
@@ -156,7 +157,8 @@ def test_runs_of_another_machine_are_merged(copy, recorded, tmp_path):
     assert f"{len(finished) - 1} runs taken, 0 known already, 1 left out" in said and str(broken.parent) in said
     broken.write_bytes(content)
     assert f"1 runs taken, {len(finished) - 1} known already" in copy.says("runs", "import", str(theirs))
-    assert "training" not in copy.says("run", "--profile", "laptop")
+    said = copy.says("train", "--profile", "laptop")
+    assert "8 of 8 runs are finished" in said and "training" not in said
 
 
 def test_runs_of_a_gpu_are_recorded_and_shown_where_there_is_none(copy, recorded, monkeypatch):
