@@ -9,7 +9,7 @@ from checkouts import BOOK
 from ncbook.publish import launch, records, sources
 
 CHAPTER = "wide_networks"
-LACKING = ["torchmetrics", "pebble", "papermill", "mlxtend", "typer", "filelock", "jupyter_book"]  # some of them Colab has
+LACKING = ["torchmetrics", "pebble", "papermill", "mlxtend", "typer", "jupyter_book"]  # some of them Colab has; what PyTorch needs, it has
 
 
 @pytest.fixture

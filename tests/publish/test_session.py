@@ -97,7 +97,7 @@ def test_a_session_file_that_is_none(namespace, session_file, content):
 
 def test_the_source_of_the_experiment_as_a_notebook_shows_it(namespace):
     text = open_chapter(CHAPTER, namespace).source("experiment")
-    assert text.startswith("```python\n@takes_recipe\ndef experiment(recipe: Recipe,") and text.endswith("```")
+    assert text.startswith("```python\n@in_stacks(10)\n@takes_recipe\ndef experiment(recipe: Recipe,") and text.endswith("```")
 
 
 def test_the_stamp_follows_what_the_notebook_imports(here, monkeypatch):
