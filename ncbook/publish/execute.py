@@ -226,6 +226,8 @@ def train(stale: list[Chapter], *, jobs: int | None = None, budget: float | None
 
 def _execute(chapter: Chapter) -> bool:
     """Execute a notebook aside and move the result into place; on failure print the cell and its traceback and keep them."""
+    # a grammar of addresses that takes a second to load; jsonschema does without, and the schema of notebooks never asks
+    sys.modules.setdefault("rfc3987_syntax", None)
     import papermill
     from jupyter_client.manager import AsyncKernelManager
     from jupyter_core.utils import run_sync
