@@ -117,7 +117,7 @@ format: $(DEV_STAMP)
 	@$(RUN) -m ruff format
 
 bench: $(STAMP)
-	@$(RUN) tests/benchmarks/$(if $(SHAPES),bench_metrics.py $(SHAPES),record.py)
+	@OMP_NUM_THREADS=1 $(RUN) tests/benchmarks/$(if $(SHAPES),bench_metrics.py $(SHAPES),record.py)
 
 lab: $(STAMP)
 	@$(RUN) -m jupyterlab book/chapters

@@ -27,7 +27,7 @@ def main() -> list[dict]:
 
         def seconds(command: str) -> float:
             start = perf_counter()
-            subprocess.run([sys.executable, "-m", "ncbook", command], cwd=root, env=environment, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([sys.executable, "-m", "ncbook", command], cwd=HERE, env=environment, check=True, stdout=subprocess.DEVNULL)
             return perf_counter() - start
 
         training, pages, again = seconds("train"), seconds("book"), seconds("book")
