@@ -20,14 +20,14 @@ HERE = Path(__file__).resolve().parents[2]
 def main() -> list[dict]:
     with TemporaryDirectory() as place:
         root = Path(place)
-        for folder in ("book", "ncbook/chapters", "data/results"):
-            shutil.copytree(HERE / folder, root / folder, ignore=shutil.ignore_patterns("_build", "*.py", "__pycache__"))
+        for folder in ("book", "ncbook", "data/results"):
+            shutil.copytree(HERE / folder, root / folder, ignore=shutil.ignore_patterns("_build", "__pycache__"))
         shutil.copy(HERE / "_config.yml", root)
         environment = settings.environment(NCBOOK_ROOT=place, NCBOOK_RUNS="", DEVICE="cpu")
 
         def seconds(command: str) -> float:
             start = perf_counter()
-            subprocess.run([sys.executable, "-m", "ncbook", command], cwd=HERE, env=environment, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([sys.executable, "-m", "ncbook", command], cwd=root, env=environment, check=True, stdout=subprocess.DEVNULL)
             return perf_counter() - start
 
         training, pages, again = seconds("train"), seconds("book"), seconds("book")
