@@ -172,8 +172,9 @@ def load(
         fine = pool.labels[index]
         clean = fine if coarse_of_fine is None else coarse_of_fine[fine]
         labels = _noisy(clean, noise, len(class_names), seed)
-        # a folder that lies on disk stays there if all of it is in use
-        images = pool.images if len(index) == len(pool.labels) and pool.images.numel() > LARGE else pool.images[index]
+        # a folder that lies on disk stays there if all of it is in use, in its own order
+        stays = pool.images.numel() > LARGE and torch.equal(index, torch.arange(len(pool.labels)))
+        images = pool.images if stays else pool.images[index]
         return Split(*(t.to(device) for t in (images, labels, clean, fine, index, mean, std)))
 
     return Dataset(

@@ -6,7 +6,6 @@ at all, and hand CIFAR's to `pickle`, which runs whatever code a file asks for. 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import io
 import math
@@ -166,21 +165,31 @@ def _folder(dataset: DatasetSpec, root: str | os.PathLike | None) -> Source:
 
 def _on_disk(files: list[Path], shape: tuple, kept: Path) -> np.ndarray:
     """The pixels as a file that all processes read, of which the system keeps in memory what there is room for."""
+    if (pixels := _kept(kept, shape)) is not None:
+        return pixels
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(kept.with_suffix(".lock")):  # one process decodes, the others wait
-            with contextlib.suppress(OSError, ValueError):  # not there, or cut short
-                if (there := np.load(kept, mmap_mode="r")).shape == shape and there.dtype == np.uint8:
-                    return there
-            aside = kept.with_suffix(".new")
-            _decoded(files, np.lib.format.open_memmap(aside, "w+", np.uint8, shape)).flush()
-            aside.replace(kept)
-            return np.load(kept, mmap_mode="r")
+            if (pixels := _kept(kept, shape)) is None:
+                aside = kept.with_suffix(".new")
+                _decoded(files, np.lib.format.open_memmap(aside, "w+", np.uint8, shape)).flush()
+                aside.replace(kept)
+                pixels = np.load(kept, mmap_mode="r")
+            return pixels
     except OSError as error:
         raise InputError(
             f"the images take {math.prod(shape) / 2**30:.1f} GiB, and cannot be kept in {kept.parent} ({error.strerror or error}); "
             "make room there, or set NCBOOK_DATA to a folder that has it"
         ) from error
+
+
+def _kept(place: Path, shape: tuple) -> np.ndarray | None:
+    """The pixels in a file; None where there is none, or it is cut short."""
+    try:
+        pixels = np.load(place, mmap_mode="r")
+    except (OSError, ValueError):
+        return None
+    return pixels if pixels.shape == shape and pixels.dtype == np.uint8 else None
 
 
 def _decoded(files: list[Path], into: Any) -> Any:

@@ -49,7 +49,7 @@ def in_stacks(size: int) -> Callable[[Callable], Callable]:
     def mark(experiment: Callable) -> Callable:
         @wraps(experiment)
         def run(**parameters):
-            # a GPU takes as long for one small network as for several, and processes of torchrun share each batch of one
+            # on a GPU nobody has tried stacks, and processes of torchrun share each batch of one network
             if instead.get() or parameters.get("device", "cpu") != "cpu" or ranks() > 1:
                 return experiment(**parameters)
             return in_lock_step([partial(experiment, **parameters)])[0]
@@ -135,9 +135,8 @@ class _Member:
 class _Training:
     """What `train` was asked for, and how far it is."""
 
-    def __init__(self, member: _Member, kind: tuple, model: nn.Module, dataset, settings: dict):
-        self.member, self.kind, self.model, self.dataset, self.settings = member, kind, model, dataset, settings
-        self.split: Split = dataset.train
+    def __init__(self, member: _Member, kind: tuple, model: nn.Module, split: Split, settings: dict):
+        self.member, self.kind, self.model, self.split, self.settings = member, kind, model, split, settings
         self.interpolates = Interpolation(self.split)
         self.stops: set[int] = set(settings["measure_at"])
         self.epoch, self.loss = 0, float("nan")
@@ -158,7 +157,7 @@ class _Training:
         if settings["measure_at"] is None:
             settings["measure_at"] = measurement_epochs(settings["epochs"])
         same = tuple(settings[name] for name in ("loss", "batch_size", "augment"))
-        return cls(member, (shape, tuple(split.images.shape), split.images.dtype, same), model, dataset, settings)
+        return cls(member, (shape, tuple(split.images.shape), split.images.dtype, same), model, split, settings)
 
     def state_dict(self) -> dict[str, Tensor]:
         """For its checkpoint, in an optimiser's place."""
@@ -201,7 +200,6 @@ class _Training:
         """The states before its stack goes on: at the start, or those of its checkpoints."""
         self.model.eval()
         for found in self.checkpoint.states():
-            self.model.eval()
             yield State(**found)
         if reached := self.checkpoint.resume():
             self.epoch, self.loss, self.terminal = reached["epoch"], reached["loss"], reached["terminal_epoch"]

@@ -243,11 +243,15 @@ def large(monkeypatch):
 def test_images_that_memory_does_not_hold_are_decoded_once_and_read_from_a_file(folder, tmp_path, monkeypatch, large):
     on_disk = load(f"folder:{folder}", root=tmp_path)
     assert len(large) == 11  # the first one twice, for its size
-    part = load(f"folder:{folder}", root=tmp_path, train_size=4)
-    assert len(large) == 12
+    part, drawn = (load(f"folder:{folder}", root=tmp_path, train_size=size) for size in (4, 6))  # six are all, in a random order
+    assert len(large) == 13
     batches = [(x.clone(), y) for x, y in on_disk.train.batches(4, generator=torch.Generator().manual_seed(1))]
     monkeypatch.setattr(sources, "LARGE", 2**30)
-    for mine, other in ((on_disk, load(f"folder:{folder}")), (part, load(f"folder:{folder}", train_size=4))):
+    for mine, other in (
+        (on_disk, load(f"folder:{folder}")),
+        (part, load(f"folder:{folder}", train_size=4)),
+        (drawn, load(f"folder:{folder}", train_size=6)),
+    ):
         for split in ("train", "test"):
             assert torch.equal(getattr(mine, split).images, getattr(other, split).images)
             assert torch.equal(getattr(mine, split).labels, getattr(other, split).labels)
