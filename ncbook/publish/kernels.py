@@ -51,14 +51,16 @@ class Server:
     """What this process knows of the server."""
 
     def __init__(self, process: subprocess.Popen):
-        self.process, self.lock = process, Lock()
+        assert process.stdin
+        assert process.stdout
+        self.orders, self.answers, self.lock = process.stdin, process.stdout, Lock()
 
     def fork(self, connection: str, environment: dict[str, str], folder: str) -> int:
         """Ask for a kernel; its process id. A `RuntimeError` where the server was killed."""
         with self.lock:
             with suppress(BrokenPipeError):
-                print(json.dumps([connection, environment, folder]), file=self.process.stdin, flush=True)
-            answer = self.process.stdout.readline()
+                print(json.dumps([connection, environment, folder]), file=self.orders, flush=True)
+            answer = self.answers.readline()
         if not answer:
             raise RuntimeError("the process that starts kernels has ended")
         return int(answer)
@@ -71,9 +73,11 @@ class _Forked(LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **kwargs) -> KernelConnectionInfo:
         """Fork a kernel, which leads a process group of its own."""
-        self.cwd = kwargs.get("cwd") or os.getcwd()
-        self.pid = self.pgid = self.server.fork(cmd[cmd.index("-f") + 1], kwargs["env"], self.cwd)
-        self.process = _Process(self.pid)
+        folder = kwargs.get("cwd") or os.getcwd()
+        pid = self.server.fork(cmd[cmd.index("-f") + 1], kwargs["env"], folder)
+        self.process = _Process(pid)  # type: ignore[assignment]  # Jupyter declares these as None
+        self.pid = self.pgid = pid  # type: ignore[assignment]
+        self.cwd = folder  # type: ignore[assignment]
         return self.connection_info
 
 
@@ -83,7 +87,13 @@ class _Process(psutil.Process):
     stdin = stdout = stderr = None
 
     def poll(self) -> int | None:
-        return None if self.is_running() else 1
+        with suppress(psutil.NoSuchProcess):
+            if self.is_running() and self.status() != psutil.STATUS_ZOMBIE:  # one is left where nobody takes over orphans
+                return None
+        return 1
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        return self.poll()  # Jupyter asks when it has ended
 
     def send_signal(self, sig: int) -> None:
         with suppress(psutil.NoSuchProcess):
