@@ -179,8 +179,11 @@ def _run(stale: list[Chapter], *, jobs: int | None) -> list[Chapter]:
     ready = [chapter for chapter in stale if chapter not in broken]
     if ready and not list((paths.build() / ".home" / HOMES["MPLCONFIGDIR"]).glob("fontlist*")):  # once: a kernel would say so on its page
         subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], check=False, stderr=subprocess.DEVNULL)
-    with ThreadPoolExecutor(2 * settings.jobs(jobs)) as pool:  # each kernel is a process of its own, and waits a good part of its time
-        working = [pool.submit(_execute, chapter) for chapter in ready]
+    from ncbook.publish import kernels
+
+    # each kernel is a process of its own, and waits a good part of its time
+    with kernels.server() as server, ThreadPoolExecutor(2 * settings.jobs(jobs)) as pool:
+        working = [pool.submit(_execute, chapter, server) for chapter in ready]
         try:
             return broken + [chapter for chapter, future in zip(ready, working, strict=True) if not future.result()]
         except BaseException:  # Ctrl-C, of which only a terminal tells the kernels, or another signal: the threads end when the kernels do
@@ -224,13 +227,14 @@ def train(stale: list[Chapter], *, jobs: int | None = None, budget: float | None
     return []
 
 
-def _execute(chapter: Chapter) -> bool:
+def _execute(chapter: Chapter, server=None) -> bool:
     """Execute a notebook aside and move the result into place; on failure print the cell and its traceback and keep them."""
     # a grammar of addresses that takes a second to load; jsonschema does without, and the schema of notebooks never asks
     sys.modules.setdefault("rfc3987_syntax", None)
     import papermill
-    from jupyter_client.manager import AsyncKernelManager
     from jupyter_core.utils import run_sync
+
+    from ncbook.publish import kernels
 
     chapter.folder.parent.mkdir(parents=True, exist_ok=True)
     socket = tempfile.mkdtemp(prefix="ncb")  # sockets of its own instead of ports: those are raced for when kernels start together
@@ -239,9 +243,7 @@ def _execute(chapter: Chapter) -> bool:
     stamp, start = chapter.stamp(), time.perf_counter()
     source = notebooks.notebook(chapter.name)
     changed = {k: v for k, v in chapter.parameters.items() if v != notebooks.defaults(chapter.name)[k]}
-    kernel = AsyncKernelManager(
-        kernel_name="python3", transport="ipc", ip=os.path.join(socket, "k"), connection_file=os.path.join(socket, "kernel.json")
-    )
+    kernel = kernels.manager(server, transport="ipc", ip=os.path.join(socket, "k"), connection_file=os.path.join(socket, "kernel.json"))
     record = str(paths.record(chapter.profile, chapter.name)) if chapter.recorded else None
     session = Path(socket, "session.json")
     session.write_text(json.dumps({"profile": chapter.profile, "output": str(aside), "record": record}), encoding="utf-8")

@@ -84,7 +84,7 @@ def kill_someone(process: subprocess.Popen, draw: random.Random) -> str:
     try:
         below = psutil.Process(process.pid).children(recursive=True)
         victim = draw.choice([psutil.Process(process.pid), *below])
-        name = "command" if victim.pid == process.pid else "kernel" if "ipykernel" in " ".join(victim.cmdline()) else "worker"
+        name = "command" if victim.pid == process.pid else "kernel" if "ncbook.publish.kernels" in " ".join(victim.cmdline()) else "worker"
         os.kill(victim.pid, signal.SIGKILL)
     except (psutil.Error, ProcessLookupError):
         return "nobody"

@@ -42,8 +42,9 @@ def show(figure: Figure, name: str, *, what: str, finding: str, table: pd.DataFr
         figure.savefig(svg, format="svg", metadata={"Date": None})
         figure.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": None})
         if figure.axes and (box := figure.axes[0].get_tightbbox()):
-            for legend in figure.legends:  # it may hang into the panel's corner
-                legend.set_visible(False)
+            # a legend may hang into the panel's corner; other panels would be drawn for nothing
+            for other in [*figure.legends, *(axes for axes in figure.axes if not axes.bbox.overlaps(figure.axes[0].bbox))]:
+                other.set_visible(False)
             panel = box.transformed(figure.dpi_scale_trans.inverted()).padded(0.05)
             figure.savefig(folder / f"{name}.panel.png", dpi=150, bbox_inches=panel, metadata={"Software": None})
     (folder / f"{name}.svg").write_text(svg.getvalue(), encoding="utf-8")
