@@ -24,8 +24,7 @@ from ncbook.publish.parameters import parameters as parameters_of
 from ncbook.publish.provenance import Markdown
 from ncbook.publish.records import Record
 from ncbook.publish.verdicts import Verdicts
-from ncbook.runs.plan import Table, finished, plan
-from ncbook.runs.pool import finish
+from ncbook.runs.plan import Table, computed, finished, plan
 from ncbook.runs.run import Run
 
 
@@ -49,7 +48,9 @@ class Session:
         """All tables of the chapter by name, each over the grid of the notebook's parameters: trained where need be, or from the record."""
         known = chapters.experiment(self.name).TABLES
         if self.record is None:  # in one pool: to start a worker takes seconds
-            finish([run for name in known if name not in self.read for run in self._planned(name)])
+            planned = {name: self._planned(name) for name in known if name not in self.read}
+            found = computed([run for runs in planned.values() for run in runs])
+            self.read |= {name: finished(runs, found) for name, runs in planned.items()}
         return {name: self.table(name) for name in known}
 
     def table(self, name: str) -> pd.DataFrame:
@@ -58,9 +59,7 @@ class Session:
             raise unknown(f"table of {self.name}", name, known)
         if name not in self.read:
             planned = self._planned(name)
-            if self.record is None:
-                finish(planned)
-            self.read[name] = self.record.table(planned) if self.record else finished(planned)
+            self.read[name] = self.record.table(planned) if self.record else finished(planned, computed(planned))
         return self.read[name].rows.copy()
 
     def _planned(self, name: str) -> list[Run]:

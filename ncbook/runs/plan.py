@@ -1,19 +1,20 @@
 """`sweep`: an experiment over a grid of parameters, each run computed once and then read from the store."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 
+import numpy as np
 import pandas as pd
 
-from ncbook import settings
+from ncbook import paths, settings
 from ncbook.errors import InputError
 from ncbook.runs import store
 from ncbook.runs.digest import canonical
 from ncbook.runs.durations import expected
 from ncbook.runs.key import check_function, code_of, name_of
 from ncbook.runs.pool import finish
-from ncbook.runs.run import Run
+from ncbook.runs.run import Run, stored
 
 
 def plan(function: Callable, grid: list[dict], *, device: str | None = None) -> list[Run]:
@@ -21,10 +22,10 @@ def plan(function: Callable, grid: list[dict], *, device: str | None = None) -> 
     check_function(function)
     if not grid:
         raise InputError(f"the grid of {function.__qualname__} is empty; give at least one value of each parameter.")
-    device, code, runs, keys = settings.device(device), code_of(function), [], set()
+    device, code, rounding, runs, keys = settings.device(device), code_of(function), settings.instruction_set(), [], set()
     grid, takes = [canonical(parameters) for parameters in grid], signature(function)
-    for parameters, seconds in zip(grid, expected(name_of(function), grid, device), strict=True):
-        run = Run(function, parameters, device, seconds, code)
+    for parameters in grid:
+        run = Run(function, parameters, device, code=code, instruction_set=rounding)
         try:
             takes.bind(**run.parameters, device=device)
         except TypeError as error:
@@ -33,7 +34,10 @@ def plan(function: Callable, grid: list[dict], *, device: str | None = None) -> 
             raise InputError(f"the grid has this run twice: {run}; remove the doubled value.")
         keys.add(run.key)
         runs.append(run)
-    return runs
+    name = name_of(function)
+    if keys <= {path.name for path in (paths.runs() / name).glob("*")}:
+        return runs  # nobody will ask for the times of so many finished runs, which take as long to look up as the runs
+    return [replace(run, seconds=seconds) for run, seconds in zip(runs, expected(name, grid, device), strict=True)]
 
 
 def sweep(
@@ -51,8 +55,16 @@ def sweep(
     environment's ``JOBS`` and ``DEVICE``. Raises `SweepError` when runs failed (the others are kept), `InputError` for a bad grid.
     """
     planned = plan(function, grid, device=device)
-    finish(planned, jobs=jobs, timeout=timeout)
-    return read(planned)
+    return finished(planned, computed(planned, jobs=jobs, timeout=timeout)).rows
+
+
+def computed(planned: list[Run], **how) -> dict[tuple[str, str], tuple[str, dict]]:
+    """What the store holds of these runs, by their experiment and key, after those that it lacked were computed (`finish` takes `how`)."""
+    found = stored(planned)
+    if lacking := [run for run in planned if (run.experiment, run.key) not in found]:
+        finish(lacking, **how)
+        found |= stored(lacking)
+    return found
 
 
 @dataclass(frozen=True)
@@ -68,18 +80,17 @@ def read(planned: list[Run]) -> pd.DataFrame:
     return finished(planned).rows
 
 
-def finished(planned: list[Run]) -> Table:
-    """The table of finished runs, in the order of the plan, and what they took; an `InputError` where one is not in the store."""
-    texts, infos = [], []
-    for run in planned:
-        stored = run.stored()
-        if stored is None:
-            raise InputError(f"{run} is not in the store; run the sweep first.")
-        text, info = stored
-        texts.append(text)
-        infos.append(info)
-    rows, counts = store.tables(texts)
-    for position, name in enumerate(dict.fromkeys(name for run in planned for name in run.parameters)):
-        values = [value for run, count in zip(planned, counts, strict=True) for value in [run.parameters.get(name)] * count]
-        rows.insert(position, name, values)
-    return Table(store.from_csv(store.to_csv(rows)), infos)
+def finished(planned: list[Run], found: dict[tuple[str, str], tuple[str, dict]] | None = None) -> Table:
+    """The table of finished runs, in the order of the plan, and what they took; an `InputError` where one is not in the store.
+
+    `found` is what was read of it already (see `computed`).
+    """
+    found = stored(planned) if found is None else found
+    if lacking := [run for run in planned if (run.experiment, run.key) not in found]:
+        raise InputError(f"{lacking[0]} is not in the store; run the sweep first.")
+    texts, infos = zip(*(found[run.experiment, run.key] for run in planned), strict=True)
+    rows, counts = store.tables(list(texts))
+    # parameters as a CSV holds them, as the rows are; behind the number of the run, since there may be none
+    given = store.from_csv(store.to_csv(pd.DataFrame([run.parameters for run in planned]).reset_index()))
+    of_rows = given.iloc[np.repeat(np.arange(len(planned)), counts), 1:].reset_index(drop=True)
+    return Table(pd.concat([of_rows, rows], axis=1), list(infos))

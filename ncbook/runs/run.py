@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import pandas as pd
 
-from ncbook import settings
+from ncbook import paths, settings
 from ncbook.runs import store
 from ncbook.runs.digest import canonical
 from ncbook.runs.key import name_of, run_key
@@ -23,7 +24,7 @@ class Run:
     code: str | None = None
     instruction_set: str = field(default_factory=settings.instruction_set)  # of the CPU: it decides the last digits
 
-    @property
+    @cached_property
     def experiment(self) -> str:
         return name_of(self.function)
 
@@ -33,13 +34,9 @@ class Run:
         rounding = self.instruction_set if self.device == "cpu" else None
         return run_key(self.function, self.parameters, device=self.device, code=self.code, instruction_set=rounding)
 
-    def stored(self) -> tuple[str, dict] | None:
+    def stored(self, place: Path | None = None) -> tuple[str, dict] | None:
         """The run's table, as CSV, and ``run.json`` from the store; None where there is none, or it is damaged or of other parameters."""
-        return store.read_text(self.experiment, self.key, parameters=canonical(self.parameters), device=self.device)
-
-    def is_stored(self) -> bool:
-        """Whether `stored` would find it."""
-        return store.holds(self.experiment, self.key, parameters=canonical(self.parameters), device=self.device)
+        return store.read_text(self.experiment, self.key, place=place, parameters=canonical(self.parameters), device=self.device)
 
     def __str__(self) -> str:
         return f"{self.experiment}({', '.join(f'{k}={v!r}' for k, v in self.parameters.items())})"
@@ -57,10 +54,18 @@ class SweepError(RuntimeError):
         super().__init__(f"{len(failures)} of {total} runs failed; the others are kept. " + "".join(lines).rstrip())
 
 
+def stored(planned: list[Run]) -> dict[tuple[str, str], tuple[str, dict]]:
+    """What the store holds of these runs (see `Run.stored`), by their experiment and key."""
+    place = paths.runs()
+    found = {(run.experiment, run.key): run.stored(place) for run in planned}
+    return {name: held for name, held in found.items() if held}
+
+
 def missing(planned: list[Run]) -> list[Run]:
     """The runs that the store does not hold yet, each once."""
+    place = paths.runs()
     unique = {(run.experiment, run.key): run for run in planned}
-    return [run for run in unique.values() if not run.is_stored()]
+    return [run for run in unique.values() if not run.stored(place)]
 
 
 def time_limit(planned: list[Run]) -> float:

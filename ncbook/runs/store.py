@@ -61,9 +61,9 @@ def read(experiment: str, key: str, **expected) -> tuple[pd.DataFrame, dict] | N
     return None
 
 
-def read_text(experiment: str, key: str, **expected) -> tuple[str, dict] | None:
-    """What `read` gives, the table as the text that was kept."""
-    return _read(folder(experiment, key), **expected)
+def read_text(experiment: str, key: str, *, place: Path | None = None, **expected) -> tuple[str, dict] | None:
+    """What `read` gives, the table as the text that was kept. `place`: the store's folder, for whoever reads many and asks for it once."""
+    return _read(str(place or runs()), experiment, key, **expected)
 
 
 def tables(texts: list[str]) -> tuple[pd.DataFrame, list[int]]:
@@ -77,22 +77,18 @@ def tables(texts: list[str]) -> tuple[pd.DataFrame, list[int]]:
         bodies = [text.partition("\n")[2] for text in texts]
         return from_csv("\n".join([*headers, "".join(bodies)])), [body.count("\n") for body in bodies]
     parsed = [from_csv(text) for text in texts]
-    return pd.concat(parsed, ignore_index=True), [len(table) for table in parsed]
+    return from_csv(to_csv(pd.concat(parsed, ignore_index=True))), [len(table) for table in parsed]
 
 
-def holds(experiment: str, key: str, **expected) -> bool:
-    """Whether `read` would find the run: its checksum says so, and the table, which takes most of the time, is not parsed."""
-    return read_text(experiment, key, **expected) is not None
-
-
-def _read(here: Path, **expected) -> tuple[str, dict] | None:
+def _read(place: str, experiment: str, key: str, **expected) -> tuple[str, dict] | None:
     """The CSV and the ``run.json`` of a folder, if their checksum holds and they are of the experiment, key and fields `expected` there."""
-    expected |= {"experiment": here.parent.name, "key": here.name}
+    expected |= {"experiment": experiment, "key": key}
+    here = f"{place}/{experiment}/{key}"  # paths, and files that are decoded as they are read, take twice as long
     try:
-        info = json.loads((here / "run.json").read_text(encoding="utf-8"))
-        text = (here / "table.csv").read_bytes().decode()
+        with open(f"{here}/run.json", "rb") as about, open(f"{here}/table.csv", "rb") as table:
+            info, text = json.loads(about.read()), table.read().decode()
         whole = info.pop("sha256") == _checksum(text, info)
-        return (text, info) if whole and all(_same(info[name], value) for name, value in expected.items()) else None
+        return (text, info) if whole and _same({name: info[name] for name in expected}, expected) else None
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
 
@@ -166,7 +162,7 @@ def merge(source: Path) -> tuple[int, int, list[Path]]:
             continue  # a run that was being written when the copy was made
         if read(experiment, key):
             known += 1
-        elif (stored := _read(path.parent)) and _is_table(stored[0]):
+        elif (stored := _read(str(source), experiment, key)) and _is_table(stored[0]):
             write(experiment, key, *stored)
             taken += 1
         else:

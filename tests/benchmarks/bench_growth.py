@@ -16,8 +16,7 @@ from ncbook.metrics.layers import layer_table
 from ncbook.publish.cost import slope
 from ncbook.runs import store
 from ncbook.runs.digest import canonical
-from ncbook.runs.plan import plan, read
-from ncbook.runs.run import missing
+from ncbook.runs.plan import plan, sweep
 
 
 def nothing(*, seed: int, device: str = "cpu") -> pd.DataFrame:
@@ -41,12 +40,11 @@ def of_runs(count: int):
     grid = [{"seed": seed} for seed in range(count)]
     table = store.to_csv(pd.DataFrame({"step": range(40), "value": torch.rand(40, dtype=torch.float64)}))
     for run in plan(nothing, grid, device="cpu"):
-        if not run.is_stored():
+        if not run.stored():
             store.write(run.experiment, run.key, table, {"parameters": canonical(run.parameters), "device": "cpu"})
 
     def once():
-        planned = plan(nothing, grid, device="cpu")
-        assert not missing(planned) and len(read(planned)) == 40 * count
+        assert len(sweep(nothing, grid, device="cpu")) == 40 * count
 
     return once
 
@@ -56,7 +54,7 @@ CASES = {
     "d": ("collapse_table, N = 4,000, C = 10", [128, 256, 512, 1024, 2048, 4096], lambda d: of_metrics(4000, d, 10)),
     "C": ("collapse_table, N = 16,000, d = 256", [10, 30, 100, 300, 1000], lambda classes: of_metrics(16_000, 256, classes)),
     "layers": ("layer_table, N = 4,000, d = 256, C = 10", [1, 2, 4, 8, 16], of_layers),
-    "runs": ("finished runs: planned, found, read", [100, 300, 1000, 3000], of_runs),
+    "runs": ("finished runs: planned, found, read", [100, 300, 1000, 3000, 10_000], of_runs),
 }
 
 

@@ -42,7 +42,7 @@ def test_one_that_fails_or_kills_the_process_of_all_loses_itself_only(home, grou
         finish(planned, jobs=1)
     assert groups == [2, 2]
     assert [run.parameters["seed"] for run, _, _ in caught.value.failures] == [2]
-    assert [run.is_stored() for run in planned] == [True, True, False, True]
+    assert [run.stored() is not None for run in planned] == [True, True, False, True]
 
 
 def test_runs_go_together_that_differ_in_seed_decay_or_rate_and_are_short(home):

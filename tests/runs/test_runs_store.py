@@ -28,7 +28,9 @@ def entry(home):
 def test_what_is_written_is_read_back_to_the_last_digit(entry):
     table, info = store.read("toy", "k1")
     pd.testing.assert_frame_equal(table, TABLE, check_exact=True)
-    assert info == KEPT and store.holds("toy", "k1", parameters={"seed": 0}) and not store.holds("toy", "k1", parameters={"seed": 1})
+    assert (
+        info == KEPT and store.read_text("toy", "k1", parameters={"seed": 0}) and not store.read_text("toy", "k1", parameters={"seed": 1})
+    )
     assert store.to_csv(table) == store.to_csv(TABLE)
     assert sorted(p.name for p in entry.parent.iterdir()) == ["k1"]  # nothing is left beside it
 
@@ -39,9 +41,9 @@ def test_a_file_cut_anywhere_or_missing_is_not_read(entry, name):
     whole = file.read_bytes()
     for length in range(len(whole.rstrip())):
         file.write_bytes(whole[:length])
-        assert store.read("toy", "k1") is None and not store.holds("toy", "k1"), length
+        assert store.read("toy", "k1") is None and not store.read_text("toy", "k1"), length
     file.unlink()
-    assert store.read("toy", "k1") is None and not store.holds("toy", "k1")
+    assert store.read("toy", "k1") is None and not store.read_text("toy", "k1")
 
 
 @pytest.mark.parametrize("name", ["table.csv", "run.json"])
