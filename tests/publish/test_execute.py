@@ -106,10 +106,10 @@ def test_commands_on_a_bare_machine(toy, machine, command):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_signal_that_the_kernels_do_not_get_ends_them_and_leaves_nothing(toy, number):
-    listens = signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test run in the background was told to ignore it
+    listens = signal.signal(number, signal.SIG_DFL)  # a test run in the background, or under nohup, was told to ignore it
     with settings.within({"TMPDIR": tempfile.gettempdir()}):
         build = toy.start("run")
-    signal.signal(signal.SIGINT, listens)
+    signal.signal(number, listens)
     kernel = None
     for _ in range(600):
         time.sleep(0.1)
