@@ -6,6 +6,7 @@ edited since is made again. A folder is there only after its notebook ran to the
 """
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -236,6 +237,7 @@ def _execute(chapter: Chapter, server=None) -> bool:
 
     from ncbook.publish import kernels
 
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of parameters whose text holds an equals sign
     chapter.folder.parent.mkdir(parents=True, exist_ok=True)
     socket = tempfile.mkdtemp(prefix="ncb")  # sockets of its own instead of ports: those are raced for when kernels start together
     aside = chapter.folder.with_name(f".{chapter.name}-{Path(socket).name}")  # it names both, for `_sweep`

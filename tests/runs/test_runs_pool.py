@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from toy_experiments import faulty, notebook, slow, wave
+from toy_experiments import faulty, notebook, slow, wave, without_parameters
 
 from ncbook import settings
 from ncbook.errors import InputError
@@ -202,6 +202,28 @@ def test_reading_what_is_not_there_says_so(home):
     with pytest.raises(InputError, match=r"wave\(name='a', seed=0\) is not in the store; run the sweep first"):
         read(plan(wave, [{"name": "a", "seed": 0}]))
     assert finish([]) == 0
+
+
+def test_parameters_stand_before_the_rows_as_a_csv_holds_them(home):
+    """Also where runs do not have the same ones, or none; and the text "nan" is no missing value."""
+    grid = [{"name": "a", "seed": 0, "rows": 5}, {"name": "nan", "seed": 1, "note": [1, "x"]}]
+    for _ in range(2):  # computed, and found
+        table = sweep(wave, grid, jobs=1)
+        assert list(table.columns) == ["name", "seed", "rows", "note", "step", "value", "third", "text"] and len(table) == 45
+        assert table["name"].tolist() == ["a"] * 5 + ["nan"] * 40 and table["seed"].tolist() == [0] * 5 + [1] * 40
+        assert table["rows"].tolist()[:5] == [5.0] * 5 and table["rows"][5:].isna().all()
+        assert table["note"][:5].isna().all() and set(table["note"][5:]) == {"[1, 'x']"}
+        for run, rows in table.groupby("seed"):
+            own = store.from_csv(store.to_csv(wave(name="", seed=run, rows=len(rows))))
+            pd.testing.assert_frame_equal(rows[own.columns].reset_index(drop=True), own, check_exact=True)
+    assert sweep(without_parameters, [{}], jobs=1).to_dict("list") == {"step": [0, 1]}
+
+
+def test_finished_runs_are_read_once(home, monkeypatch):
+    sweep(wave, GRID, jobs=2)
+    read_text, reads = store.read_text, []
+    monkeypatch.setattr(store, "read_text", lambda *names, **how: reads.append(names) or read_text(*names, **how))
+    assert len(sweep(wave, GRID)) == 40 * len(GRID) and len(reads) == len(set(reads)) == len(GRID)
 
 
 def test_a_plan_knows_how_long_the_runs_of_a_chapter_take():

@@ -31,6 +31,11 @@ def wave(*, name: str, seed: int, rows: int = 40, note=None, device: str = "cpu"
     )
 
 
+def without_parameters(*, device: str = "cpu") -> pd.DataFrame:
+    """There is one run of it."""
+    return pd.DataFrame({"step": [0, 1]})
+
+
 def faulty(*, how: str, seed: int, device: str = "cpu") -> pd.DataFrame:
     """Fails as `how` says, unless the file named by TOY_CURED is there."""
     if not Path(os.environ["TOY_CURED"]).exists():
