@@ -258,6 +258,7 @@ def _execute(chapter: Chapter, server=None) -> bool:
             str(source), str(aside / source.name), changed, kernel_name="python3", cwd=str(paths.root()), progress_bar=False, km=kernel,
             execution_timeout=CELL if _code(PACKAGE / "chapters" / chapter.name / "experiment.py") else TRAINING_CELL,
             stdout_file=printed, stderr_file=printed,
+            request_save_on_cell_execute=False,  # all pictures anew, twice a cell; a failure is written as well
         )  # fmt: skip
         outputs.check_size(executed.cells)
     except papermill.PapermillExecutionError as error:

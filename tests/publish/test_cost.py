@@ -43,22 +43,23 @@ def test_the_page_says_what_was_measured(root):
         ["1,234 s", "a bare loop", "1.04", "– |"],
     ]
     assert r"training \| it" in page and "2026" in page and "AVX2" in page and "2\\.13\\.0" in page
-    alt = next(line for line in page.splitlines() if line.startswith(":alt: "))
-    assert "against N, d. Slopes: N (a table): 1.00; d (another): 2.00." in alt
+    of_ratios, of_growth = (line for line in page.splitlines() if line.startswith(":alt: "))
+    assert "3 ratios" in of_ratios and "From 1 (training | it, over a bare loop) to 1 (" in of_ratios
+    assert "against N, d. Slopes: N (a table): 1.00; d (another): 2.00." in of_growth
 
 
-def test_the_picture_is_the_same_each_time_and_says_what_it_shows(root):
+@pytest.mark.parametrize("of", ["ratios", "growth"])
+def test_a_picture_is_the_same_each_time_and_says_what_it_shows(root, of):
     cost.keep(FOUND)
-    drawn = cost.picture().read_bytes()
-    assert digest(FOUND["growth"]).encode() in drawn
+    drawn = cost.picture(of).read_bytes()
+    assert digest(FOUND[of]).encode() in drawn
     cost.draw(json.loads(cost.measurement().read_text()))
-    assert cost.picture().read_bytes() == drawn
+    assert cost.picture(of).read_bytes() == drawn
 
 
-def test_the_picture_in_the_book_is_of_the_measurement_in_the_repository():
-    kept = BOOK / "data" / "cost.json"
-    if not kept.is_file():
-        pytest.skip("no measurement is kept; make bench makes one")
-    found = json.loads(kept.read_text())
-    assert digest(found["growth"]) in (BOOK / "book" / "images" / "cost.svg").read_text(), "python -m ncbook.publish.cost draws it again"
+@pytest.mark.parametrize("of", ["ratios", "growth"])
+def test_the_pictures_in_the_book_are_of_the_measurement_in_the_repository(of):
+    found = json.loads((BOOK / "data" / "cost.json").read_text())
+    drawn = (BOOK / "book" / "images" / f"cost-{of}.svg").read_text()
+    assert digest(found[of]) in drawn, "python -m ncbook.publish.cost draws it again"
     assert {row["over"] for row in found["growth"]} == {"N", "d", "C", "layers", "runs"}
