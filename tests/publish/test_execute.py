@@ -111,14 +111,17 @@ def test_a_signal_that_the_kernels_do_not_get_ends_them_and_leaves_nothing(toy, 
         build = toy.start("run")
     signal.signal(number, listens)
     kernel = None
-    for _ in range(600):
-        time.sleep(0.1)
-        if kernel := next(iter(Path(tempfile.gettempdir()).glob("ncb*/k-1")), None):
-            break
-    assert kernel, "no kernel started within a minute"
-    time.sleep(2)  # into the cell that never ends
-    os.kill(build.pid, number)
-    _, said = build.communicate(timeout=30)
+    try:
+        for _ in range(600):
+            time.sleep(0.1)
+            if kernel := next(iter(Path(tempfile.gettempdir()).glob("ncb*/k-1")), None):
+                break
+        assert kernel, "no kernel started within a minute"
+        time.sleep(2)  # into the cell that never ends
+        os.kill(build.pid, number)
+        _, said = build.communicate(timeout=30)
+    finally:
+        build.kill()  # where it lives on, which a failure is, it would take a core from all tests that follow
     assert build.returncode != 0 and b"toy failed: DeadKernelError" in said, said
     assert not list(Path(tempfile.gettempdir()).iterdir()) and not list((toy.root / "book/_build").glob("[!.]*/*"))
 
