@@ -1,7 +1,7 @@
 """Kernels that start at once: each is a fork of one process, the server, which has imported what every notebook imports.
 
-Python, PyTorch, pandas and the drawing libraries take most of the time that a short notebook takes. Where libraries of the system do not
-survive a fork, as on macOS, kernels start as Jupyter starts them.
+To import PyTorch, pandas and the drawing libraries takes each kernel seconds. Where libraries of the system do not survive a fork, as on
+macOS, kernels start as Jupyter starts them.
 """
 
 import json

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from inspect import signature
+from math import nan
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,7 @@ def plan(function: Callable, grid: list[dict], *, device: str | None = None) -> 
     device, code, rounding, runs, keys = settings.device(device), code_of(function), settings.instruction_set(), [], set()
     grid, takes = [canonical(parameters) for parameters in grid], signature(function)
     for parameters in grid:
-        run = Run(function, parameters, device, code=code, instruction_set=rounding)
+        run = Run(function, parameters, device, nan, code, rounding)
         try:
             takes.bind(**run.parameters, device=device)
         except TypeError as error:
@@ -36,7 +37,7 @@ def plan(function: Callable, grid: list[dict], *, device: str | None = None) -> 
         runs.append(run)
     name = name_of(function)
     if keys <= {path.name for path in (paths.runs() / name).glob("*")}:
-        return runs  # nobody will ask for the times of so many finished runs, which take as long to look up as the runs
+        return runs  # to look up their times takes as long as to read them; `missing` does it for what is there and not whole
     return [replace(run, seconds=seconds) for run, seconds in zip(runs, expected(name, grid, device), strict=True)]
 
 

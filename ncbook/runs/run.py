@@ -1,8 +1,9 @@
 """A run: one call of an experiment, its key, and whether the store holds it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import isnan
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 from ncbook import paths, settings
 from ncbook.runs import store
 from ncbook.runs.digest import canonical
+from ncbook.runs.durations import expected
 from ncbook.runs.key import name_of, run_key
 
 
@@ -62,10 +64,15 @@ def stored(planned: list[Run]) -> dict[tuple[str, str], tuple[str, dict]]:
 
 
 def missing(planned: list[Run]) -> list[Run]:
-    """The runs that the store does not hold yet, each once."""
+    """The runs that the store does not hold yet, each once, with the time that it should take."""
     place = paths.runs()
     unique = {(run.experiment, run.key): run for run in planned}
-    return [run for run in unique.values() if not run.stored(place)]
+    return [_timed(run) for run in unique.values() if not run.stored(place)]
+
+
+def _timed(run: Run) -> Run:
+    """The run with its time, where its plan looked none up."""
+    return replace(run, seconds=expected(run.experiment, [run.parameters], run.device)[0]) if isnan(run.seconds) else run
 
 
 def time_limit(planned: list[Run]) -> float:

@@ -11,6 +11,7 @@ from ncbook import paths
 from ncbook.runs.digest import digest
 from ncbook.runs.durations import TIMED, expected
 from ncbook.runs.plan import plan
+from ncbook.runs.run import missing
 
 NAME = "toy_experiments.wave"
 
@@ -39,6 +40,15 @@ def test_a_run_takes_as_long_as_the_same_setting_took_here(home):
     store("b", 2.5, name="b", seed=3)
     assert expected(NAME, [{"name": "b", "seed": 0}, {"name": "a", "seed": 9}], "cpu") == [2.5, 7.5]
     assert [run.seconds for run in plan(wave, [{"name": "a", "seed": 1}], device="cpu")] == [7.5]
+
+
+def test_a_run_that_is_there_and_not_whole_takes_as_long_as_it_did(home):
+    """Of a grid of which all is there no times are looked up; by these it is told whether a run hangs."""
+    grid = [{"name": "a", "seed": 0}]
+    (planned,) = plan(wave, grid, device="cpu")
+    store(planned.key, 5000.0, **grid[0])
+    (todo,) = missing(plan(wave, grid, device="cpu"))
+    assert todo.seconds == 5000.0 and todo.key == planned.key
 
 
 def test_this_kind_of_device_comes_before_another(home):
