@@ -22,7 +22,7 @@ class Run:
     function: Callable[..., pd.DataFrame]
     parameters: dict
     device: str
-    seconds: float = 1.0
+    seconds: float = field(default=1.0, compare=False)  # a guess, and no part of which run it is
     code: str | None = None
     instruction_set: str = field(default_factory=settings.instruction_set)  # of the CPU: it decides the last digits
 
